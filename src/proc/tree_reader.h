@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT
+// Reads a tree of processes out of /proc into a Snapshot. It keeps /proc files open between
+// readings, so that the second reading, with the whole tree stopped, is short. It traces nothing
+// and writes nothing.
+#pragma once
+
+#include <sys/types.h>
+
+#include <memory>
+#include <vector>
+
+#include "base/error.h"
+#include "proc/snapshot.h"
+
+namespace grab::proc {
+
+class TreeReader {
+ public:
+  struct Options {
+    bool force_stdio = false;  ///< move root's descriptors 0-2 whatever they are
+  };
+  struct Member {
+    pid_t pid = 0;
+    bool zombie = false;
+    std::vector<pid_t> tids;  ///< live threads; empty for a zombie
+  };
+
+  /// Raises the soft RLIMIT_NOFILE to the hard one (files are kept open for each process).
+  /// Errors: kGone if `named` is not there.
+  [[nodiscard]] static Result<TreeReader> open(pid_t named, Options options);
+  TreeReader(TreeReader&&) noexcept;
+  TreeReader& operator=(TreeReader&&) noexcept;
+  ~TreeReader();
+
+  /// Brings the membership up to date: the named process; if its parent is not of its process
+  /// group, every other member of that group; and all their descendants. Reads the children of
+  /// every thread of every member, to a fixpoint, and drops members that have ended and were
+  /// reaped. Cheap: no details.
+  [[nodiscard]] Result<std::vector<Member>> scan();
+
+  /// A scan() and every detail of every member. May be called while they run: what changes
+  /// meanwhile may be torn between processes, and members that vanish are left out.
+  [[nodiscard]] Result<Snapshot> read();
+
+  /// The same value as read() would give, with every member stopped by the caller, in far less
+  /// time: what cannot have changed, or is cheaply seen not to have, is taken from `before`.
+  [[nodiscard]] Result<Snapshot> reread(const Snapshot& before);
+
+  /// Our own copy of description `index` of the last snapshot, and of the old terminal; -1 if none.
+  /// Borrowed: it lives as long as the reader. The copy shares the file status flags: never change
+  /// them.
+  [[nodiscard]] int description_fd(int index) const;
+  [[nodiscard]] int old_terminal_fd() const;
+
+  /// /proc/PID/mem of a member, open for reading and writing and kept so; borrowed.
+  /// An execve makes it stale: call forget() for that pid then.
+  [[nodiscard]] Result<int> mem_fd(pid_t pid);
+
+  /// Drops what is cached of a member whose program has changed (execve).
+  void forget(pid_t pid);
+
+ private:
+  struct State;
+  explicit TreeReader(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace grab::proc

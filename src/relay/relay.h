@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+// The relay: holds the ptmx of a moved tree and shows it on a terminal. Here relay and viewer are
+// one process; the core (core.h) is pure and does not know that.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/unique_fd.h"
+
+namespace grab::relay {
+
+struct ProcessRef {
+  pid_t pid = 0;
+  std::uint64_t start_time = 0;  ///< as in /proc/PID/stat
+};
+
+/// What the relay has to know of the tree it shows.
+struct MovedTree {
+  std::string name;                   ///< for messages; already printable
+  std::vector<ProcessRef> processes;  ///< all that were moved
+  pid_t status_pid = 0;               ///< the process whose exit status is the tree's
+  pid_t job_pgid = 0;                 ///< root's group after the move
+  bool kernel_signals_job =
+      true;  ///< root has the pts as controlling terminal (false: keep-session)
+  bool native_job_control =
+      false;  ///< root was and is a session leader: ^Z is the kernel's and its shell's
+  std::vector<pid_t>
+      follower_pgids;  ///< groups of root's job that the kernel does not reach from the pts
+  std::vector<pid_t> redraw_pids;  ///< full-screen programs to be made to redraw by a size changed
+                                   ///< and changed back
+};
+
+struct TreeEnd {
+  std::optional<int> wait_status;  ///< of status_pid, where the kernel told it
+};
+
+/// The user's terminal, which shows the tree.
+struct Viewer {
+  UniqueFd terminal;  ///< a description of its own (reopened), non-blocking; never an inherited 0-2
+};
+
+/// Opens grab's own terminal for viewing, as a description of its own.
+/// Errors: kRefused without a terminal.
+[[nodiscard]] Result<Viewer> open_viewer();
+
+/// A new ptmx, unlocked, with the window size of `viewer`. Close-on-exec.
+[[nodiscard]] Result<UniqueFd> open_ptmx(const Viewer* viewer);
+
+/// Puts the viewer's terminal into raw mode and relays until the tree has ended; restores the
+/// modes, whatever happens (also on SIGTERM, SIGHUP, SIGINT). Lines that arrive on `notices` (a
+/// pipe, may be invalid) are shown as "grab: ..." lines. Blocks. ^Z stops the tree and then this
+/// process's own job; SIGCONT goes on.
+[[nodiscard]] Result<TreeEnd> run_relay(UniqueFd ptmx, const MovedTree& tree, Viewer viewer,
+                                        UniqueFd notices);
+
+}  // namespace grab::relay
