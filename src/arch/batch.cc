@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: MIT
+// What the batch of every CPU shares: how a table of calls is laid out, and where in a vDSO there
+// is room.
+#include "arch/batch.h"
+
+#include <elf.h>
+#include <sys/auxv.h>
+
+#include <algorithm>
+#include <cstring>
+#include <fstream>
+#include <string>
+
+namespace grab::arch {
+namespace {
+
+/// One call as the batch code reads it.
+struct PackedCall {
+  std::uint16_t number;
+  std::uint16_t flags;
+  std::int32_t expected;
+  std::array<std::int32_t, 4> args;
+};
+static_assert(sizeof(PackedCall) == kPackedCallSize);
+
+constexpr std::uint16_t kAnyResult = 0x10;
+constexpr std::uint16_t kYieldsDescriptor = 0x20;
+constexpr std::uint16_t kLeavesPage = 0x40;
+constexpr std::uint16_t kEnd = 0x80;
+
+PackedCall pack(const Call& call, std::size_t pointers_before) {
+  PackedCall packed{call.number, 0, call.expected, {}};
+  if (call.any_result)
+    packed.flags |= kAnyResult;
+  if (call.yields_descriptor)
+    packed.flags |= kYieldsDescriptor;
+  if (call.leaves_page)
+    packed.flags |= kLeavesPage;
+  if (call.is_end)
+    packed.flags |= kEnd;
+  std::size_t pointer = pointers_before;
+  for (std::size_t i = 0; i < call.args.size(); i++) {
+    packed.args[i] = call.args[i].value;
+    if (!call.args[i].in_data)
+      continue;
+    packed.flags = static_cast<std::uint16_t>(packed.flags | (1U << i));
+    packed.args[i] = static_cast<std::int32_t>(pointer++ * sizeof(std::uint64_t));
+  }
+  return packed;
+}
+
+std::size_t pointers_of(const Call& call) {
+  return static_cast<std::size_t>(
+      std::count_if(call.args.begin(), call.args.end(), [](Argument a) { return a.in_data; }));
+}
+
+std::size_t pointer_count(const CallTable& table) {
+  std::size_t count = 0;
+  for (const Call& call : table.calls)
+    count += pointers_of(call);
+  return count;
+}
+
+void append(std::vector<std::byte>& out, const void* bytes, std::size_t size) {
+  const auto* first = static_cast<const std::byte*>(bytes);
+  out.insert(out.end(), first, first + size);
+}
+
+}  // namespace
+
+Argument CallTable::add_data(std::span<const std::byte> bytes) {
+  const auto offset = static_cast<std::int32_t>(data.size());
+  data.insert(data.end(), bytes.begin(), bytes.end());
+  data.resize((data.size() + 7) & ~std::size_t{7});
+  return Argument{offset, true};
+}
+
+std::size_t encoded_size(const CallTable& table) {
+  return table.calls.size() * sizeof(PackedCall) + pointer_count(table) * sizeof(std::uint64_t) +
+         table.data.size();
+}
+
+// Layout: the calls, then the addresses that they take, then the data. The first address stands at
+// the base that the batch code adds to; the base is the start of the table, so the offsets below
+// count from there.
+std::vector<std::byte> encode(const CallTable& table, std::uint64_t address) {
+  const std::size_t calls_size = table.calls.size() * sizeof(PackedCall);
+  const std::size_t data_offset = calls_size + pointer_count(table) * sizeof(std::uint64_t);
+  std::vector<std::byte> out;
+  std::vector<std::byte> pointers;
+  std::size_t pointer = calls_size / sizeof(std::uint64_t);
+  for (const Call& call : table.calls) {
+    const PackedCall packed = pack(call, pointer);
+    append(out, &packed, sizeof packed);
+    pointer += pointers_of(call);
+    for (const Argument arg : call.args) {
+      if (!arg.in_data)
+        continue;
+      const std::uint64_t target = address + data_offset + static_cast<std::uint64_t>(arg.value);
+      append(pointers, &target, sizeof target);
+    }
+  }
+  out.insert(out.end(), pointers.begin(), pointers.end());
+  out.insert(out.end(), table.data.begin(), table.data.end());
+  return out;
+}
+
+namespace {
+
+/// Size of the mapping that starts at `address`, from /proc/self/maps; 0 if there is none.
+std::size_t mapping_size(std::uint64_t address) {
+  std::ifstream maps("/proc/self/maps");
+  for (std::string line; std::getline(maps, line);) {
+    const std::size_t dash = line.find('-');
+    if (dash == std::string::npos || std::stoull(line.substr(0, dash), nullptr, 16) != address) {
+      continue;
+    }
+    return std::stoull(line.substr(dash + 1), nullptr, 16) - address;
+  }
+  return 0;
+}
+
+}  // namespace
+
+// Kernel: the vDSO is a whole number of pages, the same image in every process of one kind, and the
+// last page is zero behind the image -> room for code that needs no mapping. Source:
+// arch/x86/entry/vdso/vma.c.
+VdsoTail vdso_tail() {
+  const std::uint64_t base = getauxval(AT_SYSINFO_EHDR);
+  const std::size_t size = base == 0 ? 0 : mapping_size(base);
+  if (size == 0)
+    return {};
+  const auto* image =
+      reinterpret_cast<const std::byte*>(base);  // NOLINT: an address from the kernel
+  Elf64_Ehdr header;
+  std::memcpy(&header, image, sizeof header);
+  std::size_t used = size;
+  while (used > 0 && image[used - 1] == std::byte{0})
+    used--;
+  used = std::max<std::size_t>(used,
+                               header.e_shoff + std::size_t{header.e_shnum} * header.e_shentsize);
+  constexpr std::size_t kAlignment =
+      16;  // also a margin: the last string of the image ends with a zero
+  used = (used + kAlignment) & ~(kAlignment - 1);
+  if (used >= size)
+    return {};
+  return VdsoTail{used, size - used};
+}
+
+}  // namespace grab::arch

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: MIT
+// The batch: a table of system calls that a stopped process makes for us, and the code that runs
+// the table and then puts back every register by itself. Pure: it makes bytes and registers out of
+// values; who writes them into a process is tracer/batch_run.cc. One file a CPU implements it.
+//
+// The code runs the calls in order. A call whose result is not the one expected sends it to the
+// failure call (a stop, by convention) with the failed call noted. A call marked as the end puts
+// back all registers and jumps to where the process was. It uses no stack: nothing of the process
+// is written.
+#pragma once
+
+#include <sys/types.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+namespace grab::arch {
+
+/// The general registers, in the layout of NT_PRSTATUS of this CPU.
+struct Registers {
+  static constexpr std::size_t kWords = 27;
+  std::array<std::uint64_t, kWords> words{};
+  friend bool operator==(const Registers&, const Registers&) = default;
+};
+
+/// One argument: a number, or the address of bytes in the table's data.
+struct Argument {
+  std::int32_t value = 0;  ///< the number; with in_data an offset into CallTable::data
+  bool in_data = false;
+};
+
+struct Call {
+  std::uint16_t number = 0;
+  std::array<Argument, 4> args{};
+  std::int32_t expected = 0;
+  bool any_result = false;         ///< go on whatever it returns
+  bool yields_descriptor = false;  ///< an unexpected result that is a descriptor is closed at once
+  bool leaves_page = false;  ///< then go on with the first call of the table at the far address
+  bool is_end = false;       ///< not a call: put back the registers and return
+};
+
+struct CallTable {
+  std::vector<Call> calls;
+  std::vector<std::byte> data;  ///< what the kernel reads through addresses
+
+  /// Appends bytes (8-byte aligned) and gives the argument that is their address.
+  [[nodiscard]] Argument add_data(std::span<const std::byte> bytes);
+};
+
+/// Bytes of one call in an encoded table; a call's index is its distance from the start in these.
+inline constexpr std::size_t kPackedCallSize = 24;
+
+/// Bytes that encode() will give. `encode` needs an 8-byte aligned address.
+[[nodiscard]] std::size_t encoded_size(const CallTable& table);
+
+/// The table as it must lie at `address`.
+[[nodiscard]] std::vector<std::byte> encode(const CallTable& table, std::uint64_t address);
+
+/// The code; wherever it lies it resumes at the state `resume` (see resume_by_itself()).
+[[nodiscard]] std::vector<std::byte> batch_code(const Registers& resume);
+[[nodiscard]] std::size_t batch_code_size();
+
+struct BatchEntry {
+  std::uint64_t code = 0;        ///< where batch_code() lies
+  std::uint64_t table = 0;       ///< where encode() lies
+  std::size_t first_call = 0;    ///< index
+  std::size_t failure_call = 0;  ///< index of the call to go to when a result is unexpected
+  std::uint64_t far_table = 0;   ///< for leaves_page: where another table lies, 0 if none
+};
+
+/// Registers that run the batch from `entry`; the stack pointer stays what it was.
+[[nodiscard]] Registers enter_batch(const Registers& stopped, const BatchEntry& entry);
+
+struct BatchFailure {
+  std::size_t call = 0;     ///< index of the call that gave it
+  std::int64_t result = 0;  ///< -errno, or an unexpected value
+};
+
+/// What the registers say at a stop inside the batch: the failure, or nothing if there was none.
+[[nodiscard]] std::optional<BatchFailure> batch_failure(const Registers& at_stop,
+                                                        std::uint64_t table);
+
+/// Whether the instruction pointer is inside the batch code that lies at `code`.
+[[nodiscard]] bool inside_batch(const Registers& regs, std::uint64_t code);
+
+/// The stopped state as the *kernel* should find it again when the tracer lets go: the same, but an
+/// -EINTR that only the tracer's stop has caused becomes a restart.
+// Kernel: epoll_wait, semop, sigtimedwait return -EINTR and not -ERESTART* after a ptrace stop
+// without a signal -> the program would see an EINTR of our making. With -ERESTARTNOHAND instead,
+// the kernel restarts the call unless a handler runs, which is what would have happened. With a
+// timeout the rest of it is not known, so EINTR stays. Source: fs/eventpoll.c ep_poll, ipc/sem.c,
+// kernel/signal.c do_sigtimedwait; signal(7).
+[[nodiscard]] Registers resume_by_kernel(const Registers& stopped);
+
+/// The stopped state as the batch should put it back without help: an interrupted call is made
+/// again.
+[[nodiscard]] Registers resume_by_itself(const Registers& stopped);
+
+[[nodiscard]] std::uint64_t instruction_pointer(const Registers& regs);
+[[nodiscard]] Registers with_instruction_pointer(const Registers& regs, std::uint64_t ip);
+/// Whether the process was stopped inside a system call (and not between two instructions of its
+/// own).
+[[nodiscard]] bool in_system_call(const Registers& regs);
+/// Whether these registers are those of a 64-bit program (an NT_PRSTATUS of a 32-bit one is
+/// shorter).
+[[nodiscard]] bool is_native(const Registers& regs, std::size_t regset_bytes);
+
+/// The wait call that a process is entering (at a syscall-enter-stop), for telling a shell.
+struct WaitCall {
+  bool is_waitid = false;
+  int id_type = 0;  ///< waitid: P_ALL P_PID P_PGID
+  pid_t id = 0;     ///< wait4: pid argument as wait4(2) reads it
+  int options = 0;
+  std::uint64_t status = 0;  ///< address: wait4 int*, waitid siginfo_t*; may be 0
+  std::uint64_t rusage = 0;  ///< address, may be 0
+};
+[[nodiscard]] std::optional<WaitCall> entering_wait(const Registers& at_entry);
+/// Registers that skip the call being entered and make it return `result`.
+[[nodiscard]] Registers skip_call(const Registers& at_entry, std::int64_t result);
+
+/// Where the batch may lie in a process: the unused end of its vDSO.
+struct VdsoTail {
+  std::uint64_t offset = 0;  ///< from the start of the vDSO
+  std::size_t size = 0;      ///< bytes
+};
+/// Found in our own vDSO, which the kernel shares with every 64-bit process. Size 0 if there is
+/// none.
+[[nodiscard]] VdsoTail vdso_tail();
+
+}  // namespace grab::arch

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: MIT
+// Runs the batch code in a process of our own: what it calls, where it stops, and that it puts
+// everything back.
+#include "arch/batch.h"
+
+#include <elf.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstring>
+
+#include <gtest/gtest.h>
+
+namespace grab::arch {
+namespace {
+
+/// A tracee of ours that spins over a register pattern until it is told to end.
+class SpinningTracee {
+ public:
+  SpinningTracee() {
+    page_ =
+        mmap(nullptr, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    pid_ = fork();
+    if (pid_ == 0) {
+      ptrace(PTRACE_TRACEME, 0, 0, 0);
+      raise(SIGSTOP);
+      for (;;)
+        asm volatile("pause");
+    }
+    wait_stop();
+  }
+  ~SpinningTracee() {
+    kill(pid_, SIGKILL);
+    waitpid(pid_, nullptr, 0);
+    munmap(page_, 4096);
+  }
+  SpinningTracee(const SpinningTracee&) = delete;
+  SpinningTracee& operator=(const SpinningTracee&) = delete;
+
+  int wait_stop() {
+    int status = 0;
+    waitpid(pid_, &status, 0);
+    return WIFSTOPPED(status) ? WSTOPSIG(status) : -1;
+  }
+  Registers registers() {
+    Registers regs;
+    iovec io{regs.words.data(), sizeof regs.words};
+    EXPECT_EQ(ptrace(PTRACE_GETREGSET, pid_, NT_PRSTATUS, &io), 0);
+    EXPECT_TRUE(is_native(regs, io.iov_len));
+    return regs;
+  }
+  void set(Registers regs) {
+    iovec io{regs.words.data(), sizeof regs.words};
+    EXPECT_EQ(ptrace(PTRACE_SETREGSET, pid_, NT_PRSTATUS, &io), 0);
+  }
+  void go() { EXPECT_EQ(ptrace(PTRACE_CONT, pid_, 0, 0), 0); }
+  std::uint64_t code() const { return reinterpret_cast<std::uint64_t>(page_); }
+  std::uint64_t table() const { return code() + 1024; }
+  void write(std::uint64_t address, const std::vector<std::byte>& bytes) {
+    std::memcpy(reinterpret_cast<void*>(address), bytes.data(), bytes.size());
+  }
+  pid_t pid() const { return pid_; }
+  Call stop() const {
+    return Call{
+        .number = SYS_tgkill, .args = {{{pid_}, {pid_}, {SIGSTOP}, {}}}, .any_result = true};
+  }
+
+ private:
+  void* page_ = nullptr;
+  pid_t pid_ = 0;
+};
+
+Call call(std::uint16_t number, std::array<Argument, 4> args, std::int32_t expected) {
+  return Call{.number = number, .args = args, .expected = expected};
+}
+Call end() {
+  return Call{.is_end = true};
+}
+
+/// Every register with a value of its own, flags and all, resuming at a stop that the tracee makes
+/// by itself.
+Registers patterned(Registers regs, std::uint64_t flags) {
+  constexpr std::size_t kOrigRax = 15, kRip = 16, kFlags = 18, kRsp = 19;
+  for (std::size_t i = 0; i < kOrigRax; i++)
+    regs.words[i] = 0x0101010101010101ULL * (i + 1);
+  regs.words[kOrigRax] = ~0ULL;
+  regs.words[kFlags] = (regs.words[kFlags] & ~0x8d5ULL) | flags;
+  (void)kRip;
+  (void)kRsp;
+  return regs;
+}
+
+class BatchFlags : public testing::TestWithParam<std::uint64_t> {};
+
+TEST_P(BatchFlags, PutsBackEveryRegisterAndFlag) {
+  SpinningTracee tracee;
+  const Registers want = patterned(tracee.registers(), GetParam());
+  CallTable table;
+  table.calls = {call(SYS_getppid, {}, getpid()), tracee.stop(), end()};
+  // Behind the code: int3, where the tracee must arrive with its registers as they were.
+  const std::uint64_t landing = tracee.code() + 3000;
+  tracee.write(landing, {std::byte{0xcc}});
+  const Registers resume = with_instruction_pointer(want, landing);
+  tracee.write(tracee.code(), batch_code(resume));
+  tracee.write(tracee.table(), encode(table, tracee.table()));
+  tracee.set(
+      enter_batch(resume, {.code = tracee.code(), .table = tracee.table(), .failure_call = 1}));
+  tracee.go();
+  ASSERT_EQ(tracee.wait_stop(), SIGSTOP);
+  EXPECT_EQ(batch_failure(tracee.registers(), tracee.table()), std::nullopt);
+  EXPECT_TRUE(inside_batch(tracee.registers(), tracee.code()));
+  tracee.go();
+  ASSERT_EQ(tracee.wait_stop(), SIGTRAP);
+  EXPECT_EQ(tracee.registers(), with_instruction_pointer(want, landing + 1));
+}
+INSTANTIATE_TEST_SUITE_P(Each, BatchFlags,
+                         testing::Values(0x000, 0x001, 0x004, 0x010, 0x040, 0x080, 0x800, 0x8d5,
+                                         0x0d5));
+
+TEST(Batch, GoesToTheFailureCallAtTheFirstUnexpectedResult) {
+  SpinningTracee tracee;
+  const Registers before = tracee.registers();
+  CallTable table;
+  table.calls = {call(SYS_getppid, {}, getpid()), call(SYS_close, {{{999}, {}, {}, {}}}, 0),
+                 call(SYS_exit_group, {{{7}, {}, {}, {}}}, 0), tracee.stop(), end()};
+  tracee.write(tracee.code(), batch_code(before));
+  tracee.write(tracee.table(), encode(table, tracee.table()));
+  tracee.set(
+      enter_batch(before, {.code = tracee.code(), .table = tracee.table(), .failure_call = 3}));
+  tracee.go();
+  ASSERT_EQ(tracee.wait_stop(), SIGSTOP);
+  const auto failure = batch_failure(tracee.registers(), tracee.table());
+  ASSERT_TRUE(failure.has_value());
+  EXPECT_EQ(failure->call, 1U);
+  EXPECT_EQ(failure->result, -EBADF);
+}
+
+TEST(Batch, ClosesADescriptorThatCameOutOtherThanExpected) {
+  SpinningTracee tracee;
+  const Registers before = tracee.registers();
+  CallTable table;
+  table.calls = {Call{.number = SYS_dup,
+                      .args = {{{2}, {}, {}, {}}},
+                      .expected = 77,
+                      .yields_descriptor = true},
+                 tracee.stop(), end()};
+  tracee.write(tracee.code(), batch_code(before));
+  tracee.write(tracee.table(), encode(table, tracee.table()));
+  tracee.set(
+      enter_batch(before, {.code = tracee.code(), .table = tracee.table(), .failure_call = 1}));
+  tracee.go();
+  ASSERT_EQ(tracee.wait_stop(), SIGSTOP);
+  const auto failure = batch_failure(tracee.registers(), tracee.table());
+  ASSERT_TRUE(failure.has_value());
+  const std::string leaked =
+      "/proc/" + std::to_string(tracee.pid()) + "/fd/" + std::to_string(failure->result);
+  EXPECT_GT(failure->result, 2);
+  EXPECT_NE(access(leaked.c_str(), F_OK), 0);
+}
+
+TEST(Batch, PassesAddressesOfDataAndGoesOnInAFarTable) {
+  SpinningTracee tracee;
+  const Registers before = tracee.registers();
+  const std::uint64_t mask = 1ULL << (SIGUSR1 - 1);
+  CallTable far;
+  const Argument set = far.add_data(std::as_bytes(std::span(&mask, 1)));
+  far.calls = {Call{.number = SYS_rt_sigprocmask, .args = {{{SIG_SETMASK}, set, {}, {8}}}},
+               tracee.stop(), end()};
+  const std::uint64_t far_address = tracee.table() + 1024;
+  CallTable near;
+  near.calls = {Call{.number = SYS_getpid, .any_result = true, .leaves_page = true},
+                call(SYS_exit_group, {{{7}, {}, {}, {}}}, 0)};
+  tracee.write(tracee.code(), batch_code(before));
+  tracee.write(tracee.table(), encode(near, tracee.table()));
+  tracee.write(far_address, encode(far, far_address));
+  EXPECT_EQ(encode(far, far_address).size(), encoded_size(far));
+  tracee.set(enter_batch(
+      before, {.code = tracee.code(), .table = tracee.table(), .far_table = far_address}));
+  tracee.go();
+  ASSERT_EQ(tracee.wait_stop(), SIGSTOP);
+  std::uint64_t blocked = 0;
+  ptrace(PTRACE_GETSIGMASK, tracee.pid(), sizeof blocked, &blocked);
+  EXPECT_EQ(blocked, mask);
+}
+
+TEST(VdsoTail, IsZeroAndHasRoomForTheCodeAndAUsualTable) {
+  const VdsoTail tail = vdso_tail();
+  const auto* at = reinterpret_cast<const unsigned char*>(getauxval(AT_SYSINFO_EHDR)) + tail.offset;
+  for (std::size_t i = 0; i < tail.size; i++)
+    ASSERT_EQ(at[i], 0) << i;
+  EXPECT_GE(tail.size, batch_code_size() + 40 * kPackedCallSize);
+}
+
+TEST(Resume, MakesAnInterruptedCallAgain) {
+  Registers stopped;
+  constexpr std::size_t kRax = 10, kOrigRax = 15, kRip = 16;
+  stopped.words[kOrigRax] = SYS_read;
+  stopped.words[kRax] = static_cast<std::uint64_t>(-512);
+  stopped.words[kRip] = 0x1002;
+  const Registers again = resume_by_itself(stopped);
+  EXPECT_EQ(again.words[kRax], static_cast<std::uint64_t>(SYS_read));
+  EXPECT_EQ(again.words[kRip], 0x1000U);
+  EXPECT_EQ(resume_by_kernel(stopped), stopped);
+  stopped.words[kRax] = static_cast<std::uint64_t>(-516);
+  EXPECT_EQ(resume_by_itself(stopped).words[kRax], static_cast<std::uint64_t>(SYS_restart_syscall));
+}
+
+TEST(Resume, HidesTheInterruptionOfAnEpollWaitWithoutTimeoutOnly) {
+  Registers stopped;
+  constexpr std::size_t kR10 = 7, kRax = 10, kOrigRax = 15;
+  stopped.words[kOrigRax] = SYS_epoll_wait;
+  stopped.words[kRax] = static_cast<std::uint64_t>(-EINTR);
+  stopped.words[kR10] = static_cast<std::uint32_t>(-1);
+  EXPECT_EQ(resume_by_kernel(stopped).words[kRax], static_cast<std::uint64_t>(-514));
+  stopped.words[kR10] = 100;
+  EXPECT_EQ(resume_by_kernel(stopped), stopped);
+}
+
+}  // namespace
+}  // namespace grab::arch
