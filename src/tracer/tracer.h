@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT
+// The tracer: carries a plan out in a process of its own, which may die at any instant without
+// harm.
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/unique_fd.h"
+#include "proc/snapshot.h"
+#include "tracer/plan.h"
+
+namespace grab::tracer {
+
+/// Reads the tree of `named` and plans its move. Changes nothing.
+struct Survey {
+  proc::Snapshot snapshot;
+  MovePlan plan;
+};
+[[nodiscard]] Result<Survey> survey(pid_t named, const MoveOptions& options);
+/// The same in two steps, for those who show a tree that is refused, too.
+[[nodiscard]] Result<proc::Snapshot> look(pid_t named, const MoveOptions& options);
+
+/// How a move went.
+struct Moved {
+  Survey survey;         ///< as it was carried out
+  double frozen_ms = 0;  ///< from the first interrupt to the last release
+};
+
+/// Moves the tree of `named` to the pts of `ptmx` (unlocked, of the right size; it stays the
+/// caller's). Forks a tracer process and waits until the tree is moved or left as it was. `notices`
+/// then gives lines of text (what became of the old shell) until it ends; the caller passes it on.
+/// If the tracer dies, what it held is continued. Errors: as plan_move(); kTimeout if a process did
+/// not stop; in each case nothing was changed.
+struct MoveResult {
+  Moved moved;
+  UniqueFd notices;
+};
+[[nodiscard]] Result<MoveResult> move_tree(pid_t named, const MoveOptions& options, int ptmx);
+
+}  // namespace grab::tracer
