@@ -96,9 +96,13 @@ struct Process {
   std::uint64_t vdso = 0;          ///< address, 0 if it has none
   int elf_class = 0;               ///< 32 or 64, 0 if it could not be read
   Namespaces ns;
-  std::string command;   ///< command line, words joined by spaces; raw bytes
+  std::string command;      ///< command line, words joined by spaces; raw bytes
+  std::string tracer_comm;  ///< name of status.tracer, empty if there is none
   bool readable = true;  ///< false: the kernel denies us its details (another user's, undumpable)
-  bool is_zombie() const { return stat.state == 'Z' || stat.state == 'X'; }
+  /// A main thread that has exited while others live looks like one, but has threads.
+  [[nodiscard]] bool is_zombie() const {
+    return (stat.state == 'Z' || stat.state == 'X') && tids.empty();
+  }
   friend bool operator==(const Process&, const Process&) = default;
 };
 
@@ -137,6 +141,8 @@ struct Snapshot {
   std::vector<pid_t>
       old_ptmx_keepers;  ///< of old_terminal; only when the named one is a session leader
   std::vector<Outsider> outsiders;
+  std::vector<pid_t> session_pgids;  ///< groups of the named process's session that hold a process
+                                     ///< outside the tree
   Self self;
   [[nodiscard]] const Process* find(pid_t pid) const;
   friend bool operator==(const Snapshot&, const Snapshot&) = default;

@@ -5,6 +5,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -24,9 +25,21 @@ struct Survey {
 /// The same in two steps, for those who show a tree that is refused, too.
 [[nodiscard]] Result<proc::Snapshot> look(pid_t named, const MoveOptions& options);
 
-/// How a move went.
+/// How a move went: what the relay has to know, flat, because it comes from another process.
 struct Moved {
-  Survey survey;         ///< as it was carried out
+  struct Process {
+    pid_t pid = 0;
+    std::uint64_t start_time = 0;
+  };
+  std::string root_name;     ///< "4711 (make)", printable
+  std::string old_terminal;  ///< "/dev/pts/3"
+  Topology topology = Topology::kNewSession;
+  std::vector<Process> processes;  ///< every one that lived, as the move found them
+  pid_t job_pgid = 0;              ///< as in MovePlan
+  std::vector<pid_t> follower_pgids;
+  std::vector<pid_t> redraw;
+  pid_t status_pid = 0;
+  std::vector<std::string> warnings;
   double frozen_ms = 0;  ///< from the first interrupt to the last release
 };
 
