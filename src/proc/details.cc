@@ -1,0 +1,361 @@
+// SPDX-License-Identifier: MIT
+#include "proc/details.h"
+
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <map>
+#include <string_view>
+#include <utility>
+
+#include "proc/kernel.h"
+#include "proc/parse.h"
+
+namespace grab::proc {
+namespace {
+
+constexpr unsigned kKernelThread = 0x00200000;  // PF_KTHREAD
+
+// A denial makes the process unreadable and is no failure; an end of the process is one. Anything
+// else (a file that this kernel does not have) leaves the value that says "unknown".
+Result<void> tolerate(const Error& error, bool* readable) {
+  if (error.kind == ErrorKind::kPermission)
+    *readable = false;
+  if (error.err == ESRCH)
+    return tl::unexpected(error);
+  return {};
+}
+
+Result<void> read_stat(ProcessFiles& files, Stat& stat) {
+  std::string text;
+  GRAB_CHECK(files.read("stat", text));
+  GRAB_TRY(stat, parse_stat(text));
+  return {};
+}
+
+Result<void> read_program(ProcessFiles& files, Process& process) {
+  GRAB_TRY(const UsableFd directory, files.directory());
+  int err = 0;
+  const UniqueFd exe = open_at(directory.get(), "exe", O_RDONLY, &err);
+  if (!exe.valid())
+    return tolerate(from_errno(err, "exe"), &process.readable);
+  std::array<char, 16> head{};
+  const ssize_t length = ::pread(exe.get(), head.data(), head.size(), 0);
+  process.elf_class =
+      parse_elf_class({head.data(), length > 0 ? static_cast<std::size_t>(length) : 0});
+  if (process.elf_class != 64)
+    return {};
+  std::string text;
+  if (Result<void> read = files.read("auxv", text); !read)
+    return tolerate(read.error(), &process.readable);
+  process.vdso = parse_auxv_vdso(text).value_or(0);
+  return {};
+}
+
+bool is_dead(char state) {
+  return state == 'Z' || state == 'X';
+}
+
+// A copy of descriptor `fd` with its fstat(2). Invalid if it has been closed meanwhile.
+Result<UniqueFd> take_copy(int pidfd, int fd, struct stat& st) {
+  int err = 0;
+  UniqueFd copy = copy_of(pidfd, fd, &err);
+  if (err == EBADF)
+    return UniqueFd();
+  if (err == ENOSYS)
+    return fail(ErrorKind::kUnsupported, "this kernel has no pidfd_getfd(2)",
+                "Linux 5.6 or newer is needed");
+  if (!copy.valid() || ::fstat(copy.get(), &st) != 0)
+    return fail_errno(err != 0 ? err : errno, "pidfd_getfd of " + std::to_string(fd));
+  return copy;
+}
+
+OtherFd describe(int fd, const struct stat& st) {
+  OtherFd other;
+  other.fd = fd;
+  other.device = st.st_dev;
+  other.inode = st.st_ino;
+  other.character_device = S_ISCHR(st.st_mode);
+  // Kernel: an anon_inode shows no file type. Source: fs/anon_inodes.c anon_inode_getattr(), seen.
+  other.anonymous = (st.st_mode & S_IFMT) == 0;
+  return other;
+}
+
+bool is_epoll(ProcessFiles& files, int fd) {
+  Result<UsableFd> directory = files.fd_directory();
+  if (!directory)
+    return false;
+  std::array<char, 64> link{};
+  const ssize_t length =
+      ::readlinkat(directory->get(), std::to_string(fd).c_str(), link.data(), link.size());
+  // Source: proc_pid_fd(5).
+  return length > 0 && std::string_view(link.data(), static_cast<std::size_t>(length)) ==
+                           "anon_inode:[eventpoll]";
+}
+
+Result<FdInfo> read_fdinfo(ProcessFiles& files, int fd, std::string& text) {
+  const std::string name =
+      "task/" + std::to_string(files.speaker()) + "/fdinfo/" + std::to_string(fd);
+  GRAB_CHECK(files.read(name.c_str(), text));
+  return parse_fdinfo(text);
+}
+
+}  // namespace
+
+Namespaces read_namespaces(ProcessFiles& files, bool* denied) {
+  Namespaces ns;
+  Result<UsableFd> directory = files.directory();
+  if (!directory)
+    return ns;
+  const auto inode = [&](const char* name) -> std::uint64_t {
+    struct stat st {};
+    if (::fstatat(directory->get(), name, &st, 0) == 0)
+      return st.st_ino;
+    *denied = *denied || errno == EACCES || errno == EPERM;
+    return 0;
+  };
+  ns.pid = inode("ns/pid");
+  ns.user = inode("ns/user");
+  ns.mount = inode("ns/mnt");
+  return ns;
+}
+
+Result<void> read_basics(ProcessFiles& files, Process& process) {
+  GRAB_CHECK(read_stat(files, process.stat));
+  process.fd_table_of = process.stat.pid;
+  std::string text;
+  if (files.speaker() != process.stat.pid) {
+    // The main thread has ended; the process lives on in the others.
+    const std::string name = "task/" + std::to_string(files.speaker()) + "/stat";
+    GRAB_CHECK(files.read(name.c_str(), text));
+    GRAB_TRY(const Stat speaker, parse_stat(text));
+    process.stat.state = speaker.state;
+  }
+  GRAB_CHECK(files.read_status(text));
+  GRAB_TRY(process.status, parse_status(text));
+  if (is_dead(process.stat.state) || (process.stat.flags & kKernelThread) != 0)
+    return {};
+  if (Result<void> read = files.read("cmdline", text); read)
+    process.command = parse_cmdline(text);
+  else
+    GRAB_CHECK(tolerate(read.error(), &process.readable));
+  rlimit limit{};
+  if (::prlimit(files.speaker(), RLIMIT_NOFILE, nullptr, &limit) == 0)
+    process.nofile_limit = limit.rlim_cur;
+  else
+    GRAB_CHECK(tolerate(from_errno(errno, "prlimit"), &process.readable));
+  bool denied = false;
+  process.ns = read_namespaces(files, &denied);
+  process.readable = process.readable && !denied;
+  return read_program(files, process);
+}
+
+Result<void> DetailsReader::read(Node& node) {
+  Details details;
+  node.details.reset();
+  Result<void> done = read_live(node, details);
+  if (!done && done.error().kind == ErrorKind::kGone) {
+    // It has ended while we read: a zombie, unless it has been reaped as well.
+    details = Details();
+    GRAB_CHECK(read_stat(node.files, details.process.stat));
+    if (!is_dead(details.process.stat.state))
+      return done;
+    details.process.fd_table_of = node.pid;
+    node.zombie = true;
+    node.tids.clear();
+  } else if (!done) {
+    return done;
+  }
+  node.details = std::move(details);
+  return {};
+}
+
+Result<void> DetailsReader::read_live(Node& node, Details& details) {
+  Process& process = details.process;
+  GRAB_CHECK(read_basics(node.files, process));
+  process.tids = node.tids;
+  if (node.zombie || process.is_zombie()) {
+    node.zombie = true;
+    node.tids.clear();
+    process.tids.clear();
+    return {};
+  }
+  if ((process.stat.flags & kKernelThread) != 0)
+    return {};
+  node.files.drop_memory();
+  if (Result<int> memory = node.files.memory(); memory)
+    details.execve_unseen =
+        node.parent != 0 && same_address_space(node.files.speaker(), node.parent);
+  else
+    GRAB_CHECK(tolerate(memory.error(), &process.readable));
+  return read_descriptors(node, details);
+}
+
+Result<void> DetailsReader::read_descriptors(Node& node, Details& details) {
+  Process& process = details.process;
+  process.open_fds.clear();
+  process.moved_fds.clear();
+  process.epoll_watches.clear();
+  details.classes.clear();
+  details.others.clear();
+  Result<std::vector<int>> fds = node.files.list_fds();
+  if (!fds)
+    return tolerate(fds.error(), &process.readable);
+  Result<UsableFd> pidfd = node.files.pidfd();
+  if (!pidfd) {
+    process.open_fds = std::move(*fds);
+    process.readable = false;  // before Linux 6.9, a process whose main thread has ended
+    return tolerate(pidfd.error(), &process.readable);
+  }
+  for (const int fd : *fds) {
+    if (Result<void> read = read_one(node, pidfd->get(), fd, details); !read) {
+      if (read.error().kind != ErrorKind::kPermission)
+        return read;
+      process.open_fds = std::move(*fds);
+      process.readable = false;
+      return {};
+    }
+  }
+  return read_epoll(node, details);
+}
+
+Result<void> DetailsReader::read_one(Node& node, int pidfd, int fd, Details& details) {
+  struct stat st {};
+  GRAB_TRY(UniqueFd copy, take_copy(pidfd, fd, st));
+  if (!copy.valid())
+    return {};
+  details.process.open_fds.push_back(fd);
+  if (!old_terminal_->is_moved(copy.get(), st)) {
+    details.others.push_back(describe(fd, st));
+    OtherFd& other = details.others.back();
+    other.epoll = other.anonymous && is_epoll(node.files, fd);
+    return {};
+  }
+  Result<FdInfo> info = read_fdinfo(node.files, fd, text_);
+  if (!info && info.error().err == ENOENT) {  // closed meanwhile
+    details.process.open_fds.pop_back();
+    return {};
+  }
+  if (!info)
+    return tl::unexpected(info.error());
+  Descriptor moved;
+  moved.fd = fd;
+  moved.close_on_exec = (info->flags & O_CLOEXEC) != 0;
+  details.process.moved_fds.push_back(moved);
+  details.classes.push_back(descriptions_->classify(std::move(copy)));
+  return {};
+}
+
+Result<void> DetailsReader::read_epoll(Node& node, Details& details) {
+  Process& process = details.process;
+  process.epoll_watches.clear();
+  if (process.moved_fds.empty())
+    return {};
+  for (const OtherFd& other : details.others) {
+    if (!other.epoll)
+      continue;
+    Result<FdInfo> info = read_fdinfo(node.files, other.fd, text_);
+    if (!info) {
+      GRAB_CHECK(tolerate(info.error(), &process.readable));
+      continue;
+    }
+    std::map<int, unsigned> seen;
+    for (const EpollTarget& target : info->epoll_targets) {
+      const unsigned nth = seen[target.fd]++;
+      const auto moved = std::find_if(process.moved_fds.begin(), process.moved_fds.end(),
+                                      [&](const Descriptor& d) { return d.fd == target.fd; });
+      if (moved == process.moved_fds.end())
+        continue;
+      // Kernel: an entry stays, under its old number, when that number is closed but the
+      // description is still open elsewhere; the number may be another file's by now.
+      // Source: epoll(7) Questions and answers 6.
+      const auto at = static_cast<std::size_t>(moved - process.moved_fds.begin());
+      if (epoll_watches_description(descriptions_->copy(details.classes[at]), node.files.speaker(),
+                                    other.fd, target.fd, nth))
+        process.epoll_watches.push_back({other.fd, target.fd, target.events, target.data});
+    }
+  }
+  return {};
+}
+
+Result<void> DetailsReader::refresh(Node& node) {
+  if (!node.details || node.zombie)
+    return read(node);
+  Result<bool> unchanged = is_unchanged(node);
+  if (!unchanged && unchanged.error().kind != ErrorKind::kGone)
+    return tl::unexpected(unchanged.error());
+  return unchanged && *unchanged ? Result<void>{} : read(node);
+}
+
+Result<bool> DetailsReader::is_unchanged(Node& node) {
+  Process& process = node.details->process;
+  if (node.details->execve_unseen || !process.readable || process.is_zombie() ||
+      node.files.memory_is_stale())
+    return false;
+  // Where the parent is no member, or the process leads a session, the parent and the controlling
+  // terminal can have changed without a trace elsewhere.
+  const pid_t sid = ::getsid(node.pid);
+  if (node.parent == 0 || sid == node.pid) {
+    Stat stat;
+    GRAB_CHECK(read_stat(node.files, stat));
+    process.stat.ppid = stat.ppid;
+    process.stat.tty = stat.tty;
+  } else {
+    process.stat.ppid = node.parent;
+  }
+  if (sid != process.stat.sid)
+    return false;
+  process.stat.pgid = ::getpgid(node.pid);
+  process.stat.num_threads = static_cast<int>(node.tasks);
+  process.tids = node.tids;
+  GRAB_CHECK(node.files.read_status(text_));
+  GRAB_TRY(process.status, parse_status(text_));
+  return same_descriptors(node);
+}
+
+Result<bool> DetailsReader::same_descriptors(Node& node) {
+  Details& details = *node.details;
+  const Process& process = details.process;
+  GRAB_TRY(const std::size_t count, node.files.count_fds());
+  if (count == 0) {
+    GRAB_TRY(const std::vector<int> fds, node.files.list_fds());
+    if (fds != process.open_fds)
+      return false;
+  } else if (count != process.open_fds.size()) {
+    return false;
+  }
+  for (std::size_t i = 0; i < process.moved_fds.size(); ++i) {
+    if (!descriptions_->is(details.classes[i], node.files.speaker(), process.moved_fds[i].fd))
+      return false;
+  }
+  if (!details.others.empty()) {
+    GRAB_TRY(const UsableFd pidfd, node.files.pidfd());
+    for (const OtherFd& other : details.others) {
+      if (!same_other(node, pidfd.get(), other))
+        return false;
+    }
+  }
+  GRAB_CHECK(read_epoll(node, details));
+  return true;
+}
+
+bool DetailsReader::same_other(Node& node, int pidfd, const OtherFd& before) {
+  struct stat st {};
+  Result<UniqueFd> copy = take_copy(pidfd, before.fd, st);
+  if (!copy || !copy->valid())
+    return false;
+  OtherFd now = describe(before.fd, st);
+  now.epoll = now.anonymous && is_epoll(node.files, before.fd);
+  if (!(now == before))
+    return false;
+  const bool may_be_moved = now.character_device || old_terminal_->forces();
+  return !may_be_moved || !old_terminal_->is_moved(copy->get(), st);
+}
+
+}  // namespace grab::proc

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT
+// Reads the details of one member: in full, or, with it stopped, by checking what is known of it.
+#pragma once
+
+#include <string>
+
+#include "base/error.h"
+#include "proc/descriptions.h"
+#include "proc/membership.h"
+#include "proc/old_terminal.h"
+
+namespace grab::proc {
+
+/// What takes no look at descriptors: stat, status, command, namespaces, limits, program.
+/// `process.readable` is false where the kernel denies something. Errors: kGone.
+[[nodiscard]] Result<void> read_basics(ProcessFiles& files, Process& process);
+
+/// Namespaces of the process, 0 where denied; *denied is set then.
+[[nodiscard]] Namespaces read_namespaces(ProcessFiles& files, bool* denied);
+
+class DetailsReader {
+ public:
+  DetailsReader(OldTerminal& old_terminal, Descriptions& descriptions)
+      : old_terminal_(&old_terminal), descriptions_(&descriptions) {}
+
+  /// Fills node.details anew. Errors: kGone.
+  [[nodiscard]] Result<void> read(Node& node);
+
+  /// Brings node.details, read before, up to date; reads anew what differs. The process must be
+  /// stopped. Errors: kGone.
+  [[nodiscard]] Result<void> refresh(Node& node);
+
+ private:
+  [[nodiscard]] Result<void> read_live(Node& node, Details& details);
+  [[nodiscard]] Result<void> read_descriptors(Node& node, Details& details);
+  [[nodiscard]] Result<void> read_one(Node& node, int pidfd, int fd, Details& details);
+  [[nodiscard]] Result<void> read_epoll(Node& node, Details& details);
+  [[nodiscard]] Result<bool> is_unchanged(Node& node);
+  [[nodiscard]] Result<bool> same_descriptors(Node& node);
+  [[nodiscard]] bool same_other(Node& node, int pidfd, const OtherFd& before);
+
+  OldTerminal* old_terminal_;
+  Descriptions* descriptions_;
+  std::string text_;
+};
+
+}  // namespace grab::proc

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: MIT
+#include "proc/kernel.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/kcmp.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+namespace grab::proc {
+namespace {
+
+// 0: the same; 1, 2, 3: different; -1 with errno. Source: kcmp(2).
+long kcmp(pid_t a, pid_t b, int type, std::uint64_t index_a, std::uint64_t index_b) {
+  return ::syscall(SYS_kcmp, a, b, type, index_a, index_b);
+}
+
+UniqueFd checked(long fd, int* err) {
+  *err = fd < 0 ? errno : 0;
+  return UniqueFd(static_cast<int>(fd));
+}
+
+}  // namespace
+
+UniqueFd open_at(int dir_fd, const char* path, int flags, int* err) {
+  return checked(::openat(dir_fd, path, flags | O_CLOEXEC), err);
+}
+
+int read_whole(int fd, std::string& out) {
+  constexpr std::size_t kStep = 4096;  // what one read of a seq_file gives at most, mostly
+  std::size_t used = 0;
+  while (true) {
+    if (out.size() < used + kStep)
+      out.resize(used + kStep);
+    const ssize_t n = ::pread(fd, out.data() + used, out.size() - used, static_cast<off_t>(used));
+    if (n < 0 && errno == EINTR)
+      continue;
+    if (n < 0)
+      return errno;
+    if (n == 0)
+      break;
+    used += static_cast<std::size_t>(n);
+  }
+  out.resize(used);
+  return 0;
+}
+
+int read_whole_at(int dir_fd, const char* path, std::string& out) {
+  int err = 0;
+  const UniqueFd file = open_at(dir_fd, path, O_RDONLY, &err);
+  return file.valid() ? read_whole(file.get(), out) : err;
+}
+
+int list_numbers(int directory_fd, std::vector<int>& out) {
+  out.clear();
+  if (::lseek(directory_fd, 0, SEEK_SET) < 0)
+    return errno;
+  constexpr std::size_t kRoom = 32768;  // as much as glibc's readdir(3) takes
+  alignas(dirent64) static thread_local std::array<char, kRoom> buffer;
+  while (true) {
+    const ssize_t n = ::getdents64(directory_fd, buffer.data(), buffer.size());
+    if (n < 0)
+      return errno;
+    if (n == 0)
+      break;
+    for (std::size_t at = 0; at < static_cast<std::size_t>(n);) {
+      const char* const entry = buffer.data() + at;
+      unsigned short length = 0;
+      std::memcpy(&length, entry + offsetof(dirent64, d_reclen), sizeof length);
+      at += length;
+      const char* const name = entry + offsetof(dirent64, d_name);
+      const char* const end = name + std::strlen(name);
+      int value = 0;
+      const auto [rest, error] = std::from_chars(name, end, value);
+      if (error == std::errc() && rest == end)
+        out.push_back(value);
+    }
+  }
+  std::sort(out.begin(), out.end());
+  return 0;
+}
+
+UniqueFd open_pidfd(pid_t pid, bool thread, int* err) {
+  const unsigned flags = thread ? O_EXCL : 0;  // PIDFD_THREAD is O_EXCL; old headers lack it
+  return checked(::syscall(SYS_pidfd_open, pid, flags), err);
+}
+
+UniqueFd copy_of(int pidfd, int fd, int* err) {
+  return checked(::syscall(SYS_pidfd_getfd, pidfd, fd, 0), err);
+}
+
+Order compare_descriptions(int our_fd, pid_t pid, int fd) {
+  switch (kcmp(::getpid(), pid, KCMP_FILE, static_cast<std::uint64_t>(our_fd),
+               static_cast<std::uint64_t>(fd))) {
+    case 0:
+      return Order::kSame;
+    case 1:
+      return Order::kBefore;
+    case 2:
+      return Order::kAfter;
+    default:
+      return Order::kUnknown;
+  }
+}
+
+bool same_fd_table(pid_t a, pid_t b) {
+  return kcmp(a, b, KCMP_FILES, 0, 0) == 0;
+}
+
+bool same_address_space(pid_t a, pid_t b) {
+  return kcmp(a, b, KCMP_VM, 0, 0) == 0;
+}
+
+bool epoll_watches_description(int our_fd, pid_t pid, int epoll_fd, int target_fd, unsigned nth) {
+  kcmp_epoll_slot slot{static_cast<std::uint32_t>(epoll_fd), static_cast<std::uint32_t>(target_fd),
+                       nth};
+  const long result = kcmp(::getpid(), pid, KCMP_EPOLL_TFD, static_cast<std::uint64_t>(our_fd),
+                           reinterpret_cast<std::uintptr_t>(&slot));
+  return result <= 0;
+}
+
+bool is_reaped(int pidfd) {
+  return ::syscall(SYS_pidfd_send_signal, pidfd, 0, nullptr, 0) < 0 && errno == ESRCH;
+}
+
+}  // namespace grab::proc

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: MIT
+#include "proc/old_terminal.h"
+
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdint>
+#include <utility>
+
+#include "proc/kernel.h"
+#include "proc/parse.h"
+
+namespace grab::proc {
+namespace {
+
+// Source: Documentation/admin-guide/devices.txt of Linux.
+constexpr unsigned kTtyMajor = 4;
+constexpr unsigned kFirstSerialMinor = 64;
+constexpr unsigned kAuxMajor = 5;
+constexpr unsigned kConsoleMinor = 1;
+constexpr unsigned kFirstPtsMajor = 136;
+constexpr unsigned kLastPtsMajor = 143;
+constexpr unsigned kPtsPerMajor = 256;
+
+bool is_pts(dev_t device) {
+  return major(device) >= kFirstPtsMajor && major(device) <= kLastPtsMajor;
+}
+
+constexpr dev_t kNoDevice = 0;
+
+}  // namespace
+
+dev_t terminal_of(int fd) {
+  // Kernel: TIOCGDEV gives the terminal's device number, also for a descriptor of /dev/tty, which
+  // fstat(2) shows as 5:0. For a ptmx it gives the number of its pts; only a ptmx answers TIOCGPTN.
+  // Source: drivers/tty/tty_io.c tty_ioctl(), drivers/tty/pty.c, seen.
+  std::uint32_t encoded = 0;
+  if (::ioctl(fd, TIOCGDEV, &encoded) != 0)
+    return kNoDevice;
+  unsigned pts_number = 0;
+  return ::ioctl(fd, TIOCGPTN, &pts_number) == 0 ? kNoDevice : decode_device(encoded);
+}
+
+std::string terminal_path(dev_t device) {
+  const unsigned major_number = major(device);
+  const unsigned minor_number = minor(device);
+  if (is_pts(device))
+    return "/dev/pts/" +
+           std::to_string((major_number - kFirstPtsMajor) * kPtsPerMajor + minor_number);
+  if (major_number == kTtyMajor && minor_number < kFirstSerialMinor)
+    return "/dev/tty" + std::to_string(minor_number);
+  if (major_number == kTtyMajor)
+    return "/dev/ttyS" + std::to_string(minor_number - kFirstSerialMinor);
+  if (major_number == kAuxMajor && minor_number == kConsoleMinor)
+    return "/dev/console";
+  return {};
+}
+
+Result<void> OldTerminal::identify(ProcessFiles& named, dev_t controlling, bool force_stdio) {
+  device_ = controlling;
+  Result<UsableFd> pidfd = named.pidfd();
+  if (!pidfd)
+    return pidfd.error().kind == ErrorKind::kPermission ? Result<void>{}
+                                                        : tl::unexpected(pidfd.error());
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    int err = 0;
+    UniqueFd copy = copy_of(pidfd->get(), fd, &err);
+    if (err == ENOSYS)
+      return fail(ErrorKind::kUnsupported, "this kernel has no pidfd_getfd(2)",
+                  "Linux 5.6 or newer is needed");
+    struct stat st {};
+    if (!copy.valid() || ::fstat(copy.get(), &st) != 0)
+      continue;
+    if (device_ == kNoDevice)
+      device_ = terminal_of(copy.get());
+    (void)is_terminal(copy.get(), st);  // remembers which one it is
+    const bool is_path = (::fcntl(copy.get(), F_GETFL) & O_PATH) != 0;
+    if (force_stdio && !is_path)
+      forced_.push_back({std::move(copy), st});
+  }
+  return {};
+}
+
+bool OldTerminal::is_terminal(int copy, const struct stat& st) {
+  if (device_ == kNoDevice || !S_ISCHR(st.st_mode) || terminal_of(copy) != device_)
+    return false;
+  // Kernel: each devpts instance counts its terminals from 0, so a pts of another instance can have
+  // the same number; the file system tells them apart, save for a descriptor of /dev/tty, where
+  // only the number is known. Source: devpts(5).
+  const bool direct = st.st_rdev == device_;
+  if (direct && is_pts(device_) && instance_.value_or(st.st_dev) != st.st_dev)
+    return false;
+  remember(copy, st);
+  return true;
+}
+
+void OldTerminal::remember(int copy, const struct stat& st) {
+  const bool direct = st.st_rdev == device_;
+  if (copy_.valid() && (copy_is_direct_ || !direct))
+    return;
+  copy_ = UniqueFd(::fcntl(copy, F_DUPFD_CLOEXEC, 0));
+  copy_is_direct_ = direct;
+  if (direct)
+    instance_ = st.st_dev;
+  if (!direct || !terminal_path(device_).empty())
+    return;
+  std::array<char, 4096> link{};
+  const std::string self = "/proc/self/fd/" + std::to_string(copy);
+  const ssize_t length = ::readlink(self.c_str(), link.data(), link.size());
+  path_.assign(link.data(), length > 0 ? static_cast<std::size_t>(length) : 0);
+}
+
+bool OldTerminal::is_moved(int copy, const struct stat& st) {
+  for (const Forced& forced : forced_) {
+    if (forced.st.st_dev == st.st_dev && forced.st.st_ino == st.st_ino &&
+        compare_descriptions(forced.copy.get(), ::getpid(), copy) == Order::kSame)
+      return true;
+  }
+  return is_terminal(copy, st);
+}
+
+std::string OldTerminal::name() const {
+  if (device_ == kNoDevice)
+    return {};
+  if (std::string path = terminal_path(device_); !path.empty())
+    return path;
+  if (path_.starts_with("/dev/"))
+    return path_;
+  return "tty " + std::to_string(major(device_)) + ":" + std::to_string(minor(device_));
+}
+
+int OldTerminal::fd(ProcessFiles& named) {
+  const std::string path = terminal_path(device_);
+  if (copy_.valid() || device_ == kNoDevice || path.empty())
+    return copy_.get();
+  Result<UsableFd> directory = named.directory();
+  if (!directory)
+    return -1;
+  int err = 0;
+  const std::string through_root = "root" + path;
+  UniqueFd opened =
+      open_at(directory->get(), through_root.c_str(), O_RDWR | O_NOCTTY | O_NONBLOCK, &err);
+  struct stat st {};
+  if (opened.valid() && ::fstat(opened.get(), &st) == 0 && st.st_rdev == device_)
+    copy_ = std::move(opened);
+  return copy_.get();
+}
+
+}  // namespace grab::proc

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT
+// What is to be moved: knows the old terminal, and with force_stdio the files of the named
+// process's 0-2, and tells of any descriptor whether it leads there.
+#pragma once
+
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/unique_fd.h"
+#include "proc/process_files.h"
+
+namespace grab::proc {
+
+/// The terminal that the descriptor leads to (also through /dev/tty), 0 if none. A ptmx is none.
+[[nodiscard]] dev_t terminal_of(int fd);
+
+/// "/dev/pts/3", or the like by the device number; empty where that does not tell.
+[[nodiscard]] std::string terminal_path(dev_t device);
+
+class OldTerminal {
+ public:
+  /// Finds out what `named`, whose controlling terminal is `controlling` (0: none), is to be moved
+  /// off. A named process that denies us its descriptors leaves only the controlling terminal.
+  [[nodiscard]] Result<void> identify(ProcessFiles& named, dev_t controlling, bool force_stdio);
+
+  /// Whether the descriptor, a copy of ours, is to be moved. `st` is its fstat(2).
+  [[nodiscard]] bool is_moved(int copy, const struct stat& st);
+
+  [[nodiscard]] dev_t device() const { return device_; }
+  [[nodiscard]] std::string name() const;
+  /// Our own descriptor of it, -1 if none; opens it as `named` would if no copy has been seen.
+  [[nodiscard]] int fd(ProcessFiles& named);
+  [[nodiscard]] int fd() const { return copy_.get(); }
+  [[nodiscard]] bool forces() const { return !forced_.empty(); }
+
+ private:
+  struct Forced {
+    UniqueFd copy;
+    struct stat st;
+  };
+  [[nodiscard]] bool is_terminal(int copy, const struct stat& st);
+  void remember(int copy, const struct stat& st);
+
+  dev_t device_ = 0;
+  UniqueFd copy_;
+  bool copy_is_direct_ = false;    ///< copy_ was opened by the terminal's own path
+  std::optional<dev_t> instance_;  ///< the devpts that a pts is of
+  std::string path_;               ///< where the device number does not tell it
+  std::vector<Forced> forced_;
+};
+
+}  // namespace grab::proc

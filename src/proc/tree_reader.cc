@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: MIT
+#include "proc/tree_reader.h"
+
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <set>
+#include <string>
+#include <unordered_set>
+#include <utility>
+
+#include "proc/descriptions.h"
+#include "proc/details.h"
+#include "proc/kernel.h"
+#include "proc/membership.h"
+#include "proc/old_terminal.h"
+#include "proc/parse.h"
+#include "proc/process_files.h"
+#include "proc/surroundings.h"
+
+namespace grab::proc {
+namespace {
+
+// Returns the limit that is in force then.
+std::size_t raise_nofile_limit() {
+  constexpr std::size_t kUsual = 1024;
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0)
+    return kUsual;
+  const rlim_t before = limit.rlim_cur;
+  limit.rlim_cur = limit.rlim_max;
+  return ::setrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : before;
+}
+
+}  // namespace
+
+struct TreeReader::State {
+  State(pid_t named_pid, Options opts)
+      : named(named_pid), options(opts), budget(raise_nofile_limit()), members(named, budget) {}
+
+  pid_t named;
+  Options options;
+  FileBudget budget;
+  Membership members;
+  OldTerminal old_terminal;
+  Descriptions descriptions;
+  DetailsReader details{old_terminal, descriptions};
+
+  enum class How { kInFull, kRefresh };
+
+  Result<void> identify_terminal(bool* changed);
+  Result<void> read_members(How how);
+  void find_shared_tables();
+  Result<void> read_foreground();
+  void fill_processes(Snapshot& snapshot);
+  Terminal terminal(const Snapshot& snapshot);
+  std::optional<Process> parent(const Snapshot& snapshot) const;
+  Result<void> fill_outsiders(Snapshot& snapshot);
+  Result<Snapshot> snapshot(How how, const Snapshot* before);
+};
+
+namespace {
+
+bool has_terminal(const Process& process, dev_t device) {
+  return device != 0 && process.stat.tty == device;
+}
+
+}  // namespace
+
+// Which terminal is the old one. *changed: another than at the last reading.
+Result<void> TreeReader::State::identify_terminal(bool* changed) {
+  Node& node = *members.find(named);
+  std::string text;
+  GRAB_CHECK(node.files.read("stat", text));
+  GRAB_TRY(const Stat stat, parse_stat(text));
+  OldTerminal fresh;
+  if (!node.zombie)
+    GRAB_CHECK(fresh.identify(node.files, stat.tty, options.force_stdio));
+  *changed = fresh.device() != old_terminal.device() || options.force_stdio;
+  if (*changed)
+    old_terminal = std::move(fresh);
+  return {};
+}
+
+Result<void> TreeReader::State::read_members(How how) {
+  const std::vector<Node*> nodes = members.ordered();  // a copy: members are erased below
+  for (Node* node : nodes) {
+    Result<void> done = how == How::kInFull ? details.read(*node) : details.refresh(*node);
+    if (done)
+      continue;
+    if (done.error().kind != ErrorKind::kGone)
+      return done;
+    if (node->pid == named)
+      return done;
+    members.erase(node->pid);
+  }
+  return {};
+}
+
+// A process has its table in common with its parent, where it was made with CLONE_FILES, or, made
+// with CLONE_PARENT as well, with the one that is its sibling then.
+void TreeReader::State::find_shared_tables() {
+  std::unordered_map<pid_t, const Node*> previous_sibling;
+  for (Node* node : members.ordered()) {
+    Process& process = node->details->process;
+    process.fd_table_of = node->pid;
+    if (node->zombie)
+      continue;
+    const Node*& sibling = previous_sibling[node->parent];
+    const Node* const parent = node->parent == 0 ? nullptr : members.find(node->parent);
+    for (const Node* other : {parent, sibling}) {
+      const bool candidate = other != nullptr && !other->zombie && other->details &&
+                             other->details->process.open_fds == process.open_fds;
+      if (candidate && same_fd_table(other->files.speaker(), node->files.speaker())) {
+        process.fd_table_of = other->details->process.fd_table_of;
+        break;
+      }
+    }
+    sibling = node;
+  }
+}
+
+// The foreground group is the terminal's, not the process's: one look, the same for all.
+Result<void> TreeReader::State::read_foreground() {
+  std::optional<pid_t> foreground;
+  std::string text;
+  for (Node* node : members.ordered()) {
+    Process& process = node->details->process;
+    if (!has_terminal(process, old_terminal.device()))
+      continue;
+    if (!foreground) {
+      if (!node->files.read("stat", text))
+        continue;
+      GRAB_TRY(const Stat stat, parse_stat(text));
+      foreground = stat.tpgid;
+    }
+    process.stat.tpgid = *foreground;
+  }
+  return {};
+}
+
+void TreeReader::State::fill_processes(Snapshot& snapshot) {
+  descriptions.start_numbering();
+  snapshot.processes.reserve(members.ordered().size());
+  for (Node* node : members.ordered()) {
+    Process& process = node->details->process;
+    for (std::size_t i = 0; i < process.moved_fds.size(); ++i)
+      process.moved_fds[i].description = descriptions.index(node->details->classes[i]);
+    snapshot.processes.push_back(process);
+  }
+  snapshot.descriptions = descriptions.finish_numbering();
+}
+
+Terminal TreeReader::State::terminal(const Snapshot& snapshot) {
+  Terminal terminal;
+  terminal.device = old_terminal.device();
+  if (terminal.device == 0)
+    return terminal;
+  (void)old_terminal.fd(members.find(named)->files);  // -1: then there is no copy of it to have
+  terminal.name = old_terminal.name();
+  const auto it =
+      std::find_if(snapshot.processes.begin(), snapshot.processes.end(),
+                   [&terminal](const Process& p) { return has_terminal(p, terminal.device); });
+  if (it != snapshot.processes.end()) {
+    terminal.session = it->stat.sid;
+    terminal.foreground_pgid = std::max(it->stat.tpgid, 0);
+  }
+  return terminal;
+}
+
+// The parent of the job: of the group's leader, where that one is of the tree (naming an orphan of
+// a pipeline still finds the shell), else of the named process.
+std::optional<Process> TreeReader::State::parent(const Snapshot& snapshot) const {
+  const Process* const named_process = snapshot.find(named);
+  if (named_process == nullptr)
+    return std::nullopt;
+  pid_t pid = named_process->stat.ppid;
+  const Process* const leader = snapshot.find(named_process->stat.pgid);
+  if (leader != nullptr && snapshot.find(leader->stat.ppid) == nullptr)
+    pid = leader->stat.ppid;
+  if (pid <= 0)
+    return std::nullopt;
+  Result<Process> process = read_outside_process(pid);
+  return process ? std::optional(std::move(*process)) : std::nullopt;
+}
+
+Result<void> TreeReader::State::fill_outsiders(Snapshot& snapshot) {
+  std::unordered_set<pid_t> groups;
+  for (const Process& process : snapshot.processes) {
+    if (process.stat.pgid > 0)
+      groups.insert(process.stat.pgid);
+  }
+  GRAB_TRY(const std::vector<CensusEntry>* all, members.census());
+  for (const CensusEntry& entry : *all) {
+    if (groups.contains(entry.pgid) && members.find(entry.pid) == nullptr)
+      snapshot.outsiders.push_back({entry.pid, entry.pgid});
+  }
+  return {};
+}
+
+Result<Snapshot> TreeReader::State::snapshot(How how, const Snapshot* before) {
+  GRAB_CHECK(members.update());
+  bool terminal_changed = false;
+  GRAB_CHECK(identify_terminal(&terminal_changed));
+  if (terminal_changed)
+    how = How::kInFull;
+  GRAB_CHECK(read_members(how));
+  find_shared_tables();
+  if (how == How::kRefresh)
+    GRAB_CHECK(read_foreground());
+
+  Snapshot snapshot;
+  snapshot.named = named;
+  fill_processes(snapshot);
+  snapshot.old_terminal = terminal(snapshot);
+  snapshot.parent = parent(snapshot);
+  GRAB_CHECK(fill_outsiders(snapshot));
+  if (before != nullptr) {
+    snapshot.self = before->self;
+    snapshot.old_ptmx_keepers = before->old_ptmx_keepers;
+    return snapshot;
+  }
+  snapshot.self = read_self();
+  const Process* const named_process = snapshot.find(named);
+  if (named_process != nullptr && named_process->stat.sid == named)
+    snapshot.old_ptmx_keepers = ptmx_keepers(snapshot.old_terminal.device, lineage_of(named));
+  return snapshot;
+}
+
+TreeReader::TreeReader(std::unique_ptr<State> state) : state_(std::move(state)) {}
+TreeReader::TreeReader(TreeReader&&) noexcept = default;
+TreeReader& TreeReader::operator=(TreeReader&&) noexcept = default;
+TreeReader::~TreeReader() = default;
+
+Result<TreeReader> TreeReader::open(pid_t named, Options options) {
+  if (named <= 0)
+    return fail_errno(ESRCH, "process " + std::to_string(named));
+  auto state = std::make_unique<State>(named, options);
+  GRAB_CHECK(state->members.update());
+  return TreeReader(std::move(state));
+}
+
+Result<std::vector<TreeReader::Member>> TreeReader::scan() {
+  GRAB_CHECK(state_->members.update());
+  std::vector<Member> members;
+  members.reserve(state_->members.ordered().size());
+  for (const Node* node : state_->members.ordered())
+    members.push_back({node->pid, node->zombie, node->tids});
+  return members;
+}
+
+Result<Snapshot> TreeReader::read() {
+  return state_->snapshot(State::How::kInFull, nullptr);
+}
+
+Result<Snapshot> TreeReader::reread(const Snapshot& before) {
+  return state_->snapshot(State::How::kRefresh, &before);
+}
+
+int TreeReader::description_fd(int index) const {
+  return state_->descriptions.numbered_copy(index);
+}
+
+int TreeReader::old_terminal_fd() const {
+  return state_->old_terminal.fd();
+}
+
+Result<int> TreeReader::mem_fd(pid_t pid) {
+  Node* const node = state_->members.find(pid);
+  if (node == nullptr)
+    return fail_errno(ESRCH, "process " + std::to_string(pid));
+  Result<int> memory = node->files.memory();
+  if (!memory && memory.error().err == EMFILE) {
+    for (Node* other : state_->members.ordered())
+      other->files.drop_quick();
+    memory = node->files.memory();
+  }
+  return memory;
+}
+
+void TreeReader::forget(pid_t pid) {
+  Node* const node = state_->members.find(pid);
+  if (node == nullptr)
+    return;
+  node->files.drop_memory();
+  node->details.reset();
+}
+
+}  // namespace grab::proc
