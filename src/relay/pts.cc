@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT
+#include "relay/pts.h"
+
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <termios.h>
+
+#include <cerrno>
+#include <cstdlib>
+
+#include "relay/relay.h"
+#include "relay/viewer_terminal.h"
+
+namespace grab::relay {
+
+Result<UniqueFd> open_ptmx(const Viewer* viewer) {
+  UniqueFd ptmx(::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
+  if (!ptmx.valid())
+    return fail_errno(errno, "opening /dev/ptmx");
+  if (::unlockpt(ptmx.get()) != 0)
+    return fail_errno(errno, "unlocking a new terminal");
+  if (viewer != nullptr)
+    set_window_size(ptmx.get(), window_size(viewer->terminal.get()));
+  return ptmx;
+}
+
+// Kernel: TIOCGPTPEER opens the pts without a path, which in another mount namespace may be absent
+// or another terminal. Source: ioctl_tty(2); Linux 4.13.
+Result<UniqueFd> open_pts(int ptmx) {
+  UniqueFd pts(::ioctl(ptmx, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC));
+  if (!pts.valid())
+    return fail_errno(errno, "opening the tree's new terminal");
+  return pts;
+}
+
+// Kernel: asked of a ptmx, TCGETS and TIOCGPGRP answer for the pts, and TIOCGPGRP gives 0 where no
+// session has it. With EXTPROC the line discipline leaves signals to others.
+// Source: drivers/tty/tty_ioctl.c, tty_jobctrl.c; seen.
+PtsState read_pts_state(int ptmx) {
+  PtsState state;
+  termios modes{};
+  if (::tcgetattr(ptmx, &modes) != 0)
+    return state;
+  state.isig = (modes.c_lflag & ISIG) != 0 && (modes.c_lflag & EXTPROC) == 0;
+  state.quotes = (modes.c_lflag & ICANON) != 0 && (modes.c_lflag & IEXTEN) != 0;
+  state.intr = modes.c_cc[VINTR];
+  state.quit = modes.c_cc[VQUIT];
+  state.susp = modes.c_cc[VSUSP];
+  state.lnext = modes.c_cc[VLNEXT];
+  if (::ioctl(ptmx, TIOCGPGRP, &state.foreground_pgid) != 0)
+    state.foreground_pgid = 0;
+  return state;
+}
+
+void set_window_size(int ptmx, WindowSize size) {
+  const winsize value{size.rows, size.columns, size.x_pixels, size.y_pixels};
+  (void)::ioctl(ptmx, TIOCSWINSZ, &value);  // it fails for no reason that a size could cure
+}
+
+}  // namespace grab::relay

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: MIT
+// What the relay reads and sets of the pts through the ptmx that it holds.
+#pragma once
+
+#include "base/error.h"
+#include "base/unique_fd.h"
+#include "relay/core.h"
+
+namespace grab::relay {
+
+/// Another descriptor of the pts of `ptmx`, which keeps the ptmx from reporting a hang-up while the
+/// processes of the tree close it and open it again. Close-on-exec; never a controlling terminal.
+[[nodiscard]] Result<UniqueFd> open_pts(int ptmx);
+
+/// Modes and foreground group, for what is typed. job_ignores_sigtstp is left false.
+[[nodiscard]] PtsState read_pts_state(int ptmx);
+
+void set_window_size(int ptmx, WindowSize size);
+
+}  // namespace grab::relay

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+// The user's terminal while it shows a tree: raw modes taken and given back, and stopping ourselves
+// as ^Z would.
+#pragma once
+
+#include <termios.h>
+
+#include <optional>
+
+#include "base/error.h"
+#include "relay/continue_watch.h"
+#include "relay/core.h"
+#include "relay/relay.h"
+
+namespace grab::relay {
+
+/// The window size of a terminal; zeros where it has none.
+[[nodiscard]] WindowSize window_size(int fd);
+
+class ViewerTerminal {
+ public:
+  explicit ViewerTerminal(Viewer viewer) : viewer_(std::move(viewer)) {}
+  ViewerTerminal(ViewerTerminal&&) = default;
+  ViewerTerminal& operator=(ViewerTerminal&&) = delete;
+  ViewerTerminal(const ViewerTerminal&) = delete;
+  ViewerTerminal& operator=(const ViewerTerminal&) = delete;
+  ~ViewerTerminal() { give_back(); }
+
+  [[nodiscard]] int fd() const { return viewer_.terminal.get(); }
+
+  /// Saves the modes and sets raw ones. In the background this waits, stopped, for `fg`.
+  [[nodiscard]] Status take();
+  /// Restores the modes that take() saved; does nothing when they were not taken, or when another
+  /// job has the terminal now.
+  void give_back();
+
+  enum class Stop { kContinued, kImpossible };
+  /// After give_back(): stops our own process group as ^Z would and returns when continued, or at
+  /// once with kImpossible where nobody would continue us. Consumes the SIGCONT from `watch`.
+  [[nodiscard]] static Stop stop_own_group(const ContinueWatch& watch);
+
+ private:
+  Viewer viewer_;
+  std::optional<termios> saved_;  // set while the raw modes are ours
+  termios raw_{};
+};
+
+}  // namespace grab::relay
