@@ -14,7 +14,7 @@ namespace grab::proc {
 Descriptions::Id Descriptions::classify(UniqueFd copy) {
   const pid_t self = ::getpid();
   const auto order = [self, &copy](const Class& known) {
-    return compare_descriptions(known.copy.get(), self, copy.get());
+    return compare_descriptions(self, known.copy.get(), self, copy.get());
   };
   if (recent_ < classes_.size() && order(classes_[recent_]) == Order::kSame)
     return classes_[recent_].id;
@@ -37,9 +37,9 @@ int Descriptions::copy(Id id) const {
   return it == classes_.end() ? -1 : it->copy.get();
 }
 
-bool Descriptions::is(Id id, pid_t pid, int fd) const {
+bool Descriptions::is(Id id, pid_t self, pid_t pid, int fd) const {
   const int ours = copy(id);
-  return ours >= 0 && compare_descriptions(ours, pid, fd) == Order::kSame;
+  return ours >= 0 && compare_descriptions(self, ours, pid, fd) == Order::kSame;
 }
 
 int Descriptions::index(Id id) {

@@ -22,7 +22,8 @@ class Descriptions {
   [[nodiscard]] Id classify(UniqueFd copy);
 
   /// Whether descriptor `fd` of `pid` still refers to that description.
-  [[nodiscard]] bool is(Id id, pid_t pid, int fd) const;
+  /// `self` is getpid(2).
+  [[nodiscard]] bool is(Id id, pid_t self, pid_t pid, int fd) const;
 
   /// -1 if the description is not known (any more).
   [[nodiscard]] int copy(Id id) const;

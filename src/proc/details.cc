@@ -99,7 +99,8 @@ bool is_epoll(ProcessFiles& files, int fd) {
                            "anon_inode:[eventpoll]";
 }
 
-Result<FdInfo> read_fdinfo(ProcessFiles& files, int fd, std::string& text) {
+Result<FdInfo> read_fdinfo(ProcessFiles& files, int fd) {
+  std::string text;
   const std::string name =
       "task/" + std::to_string(files.speaker()) + "/fdinfo/" + std::to_string(fd);
   GRAB_CHECK(files.read(name.c_str(), text));
@@ -237,13 +238,14 @@ Result<void> DetailsReader::read_one(Node& node, int pidfd, int fd, Details& det
     other.epoll = other.anonymous && is_epoll(node.files, fd);
     return {};
   }
-  Result<FdInfo> info = read_fdinfo(node.files, fd, text_);
+  Result<FdInfo> info = read_fdinfo(node.files, fd);
   if (!info && info.error().err == ENOENT) {  // closed meanwhile
     details.process.open_fds.pop_back();
     return {};
   }
   if (!info)
     return tl::unexpected(info.error());
+  old_terminal_->learn(copy.get(), st);
   Descriptor moved;
   moved.fd = fd;
   moved.close_on_exec = (info->flags & O_CLOEXEC) != 0;
@@ -252,7 +254,7 @@ Result<void> DetailsReader::read_one(Node& node, int pidfd, int fd, Details& det
   return {};
 }
 
-Result<void> DetailsReader::read_epoll(Node& node, Details& details) {
+Result<void> DetailsReader::read_epoll(Node& node, Details& details) const {
   Process& process = details.process;
   process.epoll_watches.clear();
   if (process.moved_fds.empty())
@@ -260,7 +262,7 @@ Result<void> DetailsReader::read_epoll(Node& node, Details& details) {
   for (const OtherFd& other : details.others) {
     if (!other.epoll)
       continue;
-    Result<FdInfo> info = read_fdinfo(node.files, other.fd, text_);
+    Result<FdInfo> info = read_fdinfo(node.files, other.fd);
     if (!info) {
       GRAB_CHECK(tolerate(info.error(), &process.readable));
       continue;
@@ -284,16 +286,9 @@ Result<void> DetailsReader::read_epoll(Node& node, Details& details) {
   return {};
 }
 
-Result<void> DetailsReader::refresh(Node& node) {
+Result<bool> DetailsReader::refresh(Node& node) const {
   if (!node.details || node.zombie)
-    return read(node);
-  Result<bool> unchanged = is_unchanged(node);
-  if (!unchanged && unchanged.error().kind != ErrorKind::kGone)
-    return tl::unexpected(unchanged.error());
-  return unchanged && *unchanged ? Result<void>{} : read(node);
-}
-
-Result<bool> DetailsReader::is_unchanged(Node& node) {
+    return false;
   Process& process = node.details->process;
   if (node.details->execve_unseen || !process.readable || process.is_zombie() ||
       node.files.memory_is_stale())
@@ -314,12 +309,13 @@ Result<bool> DetailsReader::is_unchanged(Node& node) {
   process.stat.pgid = ::getpgid(node.pid);
   process.stat.num_threads = static_cast<int>(node.tasks);
   process.tids = node.tids;
-  GRAB_CHECK(node.files.read_status(text_));
-  GRAB_TRY(process.status, parse_status(text_));
+  std::string text;
+  GRAB_CHECK(node.files.read_status(text));
+  GRAB_TRY(process.status, parse_status(text));
   return same_descriptors(node);
 }
 
-Result<bool> DetailsReader::same_descriptors(Node& node) {
+Result<bool> DetailsReader::same_descriptors(Node& node) const {
   Details& details = *node.details;
   const Process& process = details.process;
   GRAB_TRY(const std::size_t count, node.files.count_fds());
@@ -330,8 +326,9 @@ Result<bool> DetailsReader::same_descriptors(Node& node) {
   } else if (count != process.open_fds.size()) {
     return false;
   }
+  const pid_t self = ::getpid();
   for (std::size_t i = 0; i < process.moved_fds.size(); ++i) {
-    if (!descriptions_->is(details.classes[i], node.files.speaker(), process.moved_fds[i].fd))
+    if (!descriptions_->is(details.classes[i], self, node.files.speaker(), process.moved_fds[i].fd))
       return false;
   }
   if (!details.others.empty()) {
@@ -345,7 +342,7 @@ Result<bool> DetailsReader::same_descriptors(Node& node) {
   return true;
 }
 
-bool DetailsReader::same_other(Node& node, int pidfd, const OtherFd& before) {
+bool DetailsReader::same_other(Node& node, int pidfd, const OtherFd& before) const {
   struct stat st {};
   Result<UniqueFd> copy = take_copy(pidfd, before.fd, st);
   if (!copy || !copy->valid())

@@ -26,22 +26,21 @@ class DetailsReader {
   /// Fills node.details anew. Errors: kGone.
   [[nodiscard]] Result<void> read(Node& node);
 
-  /// Brings node.details, read before, up to date; reads anew what differs. The process must be
-  /// stopped. Errors: kGone.
-  [[nodiscard]] Result<void> refresh(Node& node);
+  /// Checks what is known of the process, which must be stopped, and brings what is cheap to read
+  /// up to date. False: something differs, and read() has to follow. Several threads may do this,
+  /// each for other nodes. Errors: kGone.
+  [[nodiscard]] Result<bool> refresh(Node& node) const;
 
  private:
   [[nodiscard]] Result<void> read_live(Node& node, Details& details);
   [[nodiscard]] Result<void> read_descriptors(Node& node, Details& details);
   [[nodiscard]] Result<void> read_one(Node& node, int pidfd, int fd, Details& details);
-  [[nodiscard]] Result<void> read_epoll(Node& node, Details& details);
-  [[nodiscard]] Result<bool> is_unchanged(Node& node);
-  [[nodiscard]] Result<bool> same_descriptors(Node& node);
-  [[nodiscard]] bool same_other(Node& node, int pidfd, const OtherFd& before);
+  [[nodiscard]] Result<void> read_epoll(Node& node, Details& details) const;
+  [[nodiscard]] Result<bool> same_descriptors(Node& node) const;
+  [[nodiscard]] bool same_other(Node& node, int pidfd, const OtherFd& before) const;
 
   OldTerminal* old_terminal_;
   Descriptions* descriptions_;
-  std::string text_;
 };
 
 }  // namespace grab::proc

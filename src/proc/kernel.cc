@@ -35,7 +35,11 @@ UniqueFd open_at(int dir_fd, const char* path, int flags, int* err) {
 }
 
 int read_whole(int fd, std::string& out) {
-  constexpr std::size_t kStep = 4096;  // what one read of a seq_file gives at most, mostly
+  // Kernel: a text file of /proc is made record by record in a buffer of a page, and larger only
+  // for a larger record; a read gives all that fits. No record of the files with more than one is
+  // longer than half a page, so that less than that is all there is, and the read that would give 0
+  // bytes is spared. Source: fs/seq_file.c seq_read_iter().
+  constexpr std::size_t kStep = 4096;
   std::size_t used = 0;
   while (true) {
     if (out.size() < used + kStep)
@@ -45,9 +49,9 @@ int read_whole(int fd, std::string& out) {
       continue;
     if (n < 0)
       return errno;
-    if (n == 0)
-      break;
     used += static_cast<std::size_t>(n);
+    if (static_cast<std::size_t>(n) < kStep / 2)
+      break;
   }
   out.resize(used);
   return 0;
@@ -97,8 +101,8 @@ UniqueFd copy_of(int pidfd, int fd, int* err) {
   return checked(::syscall(SYS_pidfd_getfd, pidfd, fd, 0), err);
 }
 
-Order compare_descriptions(int our_fd, pid_t pid, int fd) {
-  switch (kcmp(::getpid(), pid, KCMP_FILE, static_cast<std::uint64_t>(our_fd),
+Order compare_descriptions(pid_t self, int our_fd, pid_t pid, int fd) {
+  switch (kcmp(self, pid, KCMP_FILE, static_cast<std::uint64_t>(our_fd),
                static_cast<std::uint64_t>(fd))) {
     case 0:
       return Order::kSame;

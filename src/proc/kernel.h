@@ -32,10 +32,11 @@ namespace grab::proc {
 /// Source: pidfd_getfd(2), Linux >= 5.6.
 [[nodiscard]] UniqueFd copy_of(int pidfd, int fd, int* err);
 
-/// How the open file descriptions of ours and of descriptor `fd` of `pid` are to each other.
+/// How the open file descriptions of ours (`self` is getpid(2)) and of descriptor `fd` of `pid` are
+/// to each other.
 enum class Order { kSame, kBefore, kAfter, kUnknown };
 /// Source: kcmp(2) KCMP_FILE: a total order that does not change while both are open.
-[[nodiscard]] Order compare_descriptions(int our_fd, pid_t pid, int fd);
+[[nodiscard]] Order compare_descriptions(pid_t self, int our_fd, pid_t pid, int fd);
 
 /// Whether two tasks share one table of descriptors, or one address space. False where the kernel
 /// does not say. Source: kcmp(2) KCMP_FILES, KCMP_VM.

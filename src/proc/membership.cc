@@ -60,7 +60,7 @@ Result<const std::vector<CensusEntry>*> Membership::census() {
 Result<void> Membership::update() {
   census_.reset();
   children_by_ppid_.clear();
-  drop_reaped();
+  poll_ends();
   bool added = false;
   if (!std::exchange(started_, true))
     GRAB_CHECK(add(named_, &added));
@@ -78,16 +78,35 @@ Result<void> Membership::update() {
     if (!added)
       break;
   }
-  mark_zombies();
+  poll_ends();
   order();
   return {};
 }
 
-void Membership::drop_reaped() {
+// Marks the zombies, and drops those that have been reaped.
+void Membership::poll_ends() {
+  std::vector<pollfd> polls;
+  std::vector<Node*> polled;
   std::vector<pid_t> gone;
-  for (const Node* node : found_) {
-    if (node->files.keeps_pidfd() && is_reaped(node->files.kept_pidfd()))
+  for (Node* node : found_) {
+    if (node->files.keeps_pidfd()) {
+      polls.push_back({node->files.kept_pidfd(), POLLIN, 0});
+      polled.push_back(node);
+    } else if (!refresh_stat(*node)) {
       gone.push_back(node->pid);
+    }
+  }
+  // Kernel: a pidfd is readable when every thread of its process has ended, which is when the
+  // process is a zombie or has been reaped. Source: pidfd_open(2).
+  (void)::poll(polls.data(), polls.size(), 0);  // a failure leaves all revents 0: none is a zombie
+  for (std::size_t i = 0; i < polls.size(); ++i) {
+    polled[i]->zombie = polls[i].revents != 0;
+    if (polled[i]->zombie && is_reaped(polls[i].fd))
+      gone.push_back(polled[i]->pid);
+  }
+  for (Node* node : found_) {
+    if (node->zombie)
+      node->tids.clear();
   }
   for (const pid_t pid : gone)
     erase(pid);
@@ -213,32 +232,6 @@ Result<void> Membership::add_children(bool* added) {
     }
   }
   return {};
-}
-
-void Membership::mark_zombies() {
-  std::vector<pollfd> polls;
-  std::vector<Node*> polled;
-  std::vector<pid_t> gone;
-  for (Node* node : found_) {
-    if (node->files.keeps_pidfd()) {
-      polls.push_back({node->files.kept_pidfd(), POLLIN, 0});
-      polled.push_back(node);
-    } else if (!refresh_stat(*node)) {
-      gone.push_back(node->pid);
-    }
-  }
-  // Kernel: a pidfd is readable when every thread of its process has ended, which is when the
-  // process is a zombie or has been reaped. Source: pidfd_open(2).
-  (void)::poll(polls.data(), polls.size(), 0);  // a failure leaves all revents 0: none is a zombie
-  for (std::size_t i = 0; i < polls.size(); ++i)
-    polled[i]->zombie = polls[i].revents != 0;
-  for (Node* node : found_) {
-    if (node->zombie)
-      node->tids.clear();
-  }
-  for (const pid_t pid : gone)
-    erase(pid);
-  drop_reaped();
 }
 
 void Membership::order() {

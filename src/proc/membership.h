@@ -36,6 +36,7 @@ struct Details {
   Process process;
   std::vector<std::uint64_t> classes;  ///< of each of process.moved_fds: see DescriptionClasses
   std::vector<OtherFd> others;         ///< ascending; with moved_fds and O_PATH ones all open fds
+  bool table_seen = false;             ///< process.fd_table_of has been found out
   bool execve_unseen = true;           ///< nothing kept would tell of an execve meanwhile
 };
 
@@ -75,8 +76,7 @@ class Membership {
   [[nodiscard]] Result<std::vector<pid_t>> children_of(Node& node);
   [[nodiscard]] Result<void> refresh_threads(Node& node);
   [[nodiscard]] Result<void> refresh_stat(Node& node);
-  void drop_reaped();
-  void mark_zombies();
+  void poll_ends();
   void order();
 
   pid_t named_;

@@ -77,7 +77,7 @@ Result<void> OldTerminal::identify(ProcessFiles& named, dev_t controlling, bool 
       continue;
     if (device_ == kNoDevice)
       device_ = terminal_of(copy.get());
-    (void)is_terminal(copy.get(), st);  // remembers which one it is
+    learn(copy.get(), st);
     const bool is_path = (::fcntl(copy.get(), F_GETFL) & O_PATH) != 0;
     if (force_stdio && !is_path)
       forced_.push_back({std::move(copy), st});
@@ -85,22 +85,19 @@ Result<void> OldTerminal::identify(ProcessFiles& named, dev_t controlling, bool 
   return {};
 }
 
-bool OldTerminal::is_terminal(int copy, const struct stat& st) {
+bool OldTerminal::is_terminal(int copy, const struct stat& st) const {
   if (device_ == kNoDevice || !S_ISCHR(st.st_mode) || terminal_of(copy) != device_)
     return false;
   // Kernel: each devpts instance counts its terminals from 0, so a pts of another instance can have
   // the same number; the file system tells them apart, save for a descriptor of /dev/tty, where
   // only the number is known. Source: devpts(5).
   const bool direct = st.st_rdev == device_;
-  if (direct && is_pts(device_) && instance_.value_or(st.st_dev) != st.st_dev)
-    return false;
-  remember(copy, st);
-  return true;
+  return !direct || !is_pts(device_) || instance_.value_or(st.st_dev) == st.st_dev;
 }
 
-void OldTerminal::remember(int copy, const struct stat& st) {
+void OldTerminal::learn(int copy, const struct stat& st) {
   const bool direct = st.st_rdev == device_;
-  if (copy_.valid() && (copy_is_direct_ || !direct))
+  if ((copy_.valid() && (copy_is_direct_ || !direct)) || !is_terminal(copy, st))
     return;
   copy_ = UniqueFd(::fcntl(copy, F_DUPFD_CLOEXEC, 0));
   copy_is_direct_ = direct;
@@ -114,10 +111,10 @@ void OldTerminal::remember(int copy, const struct stat& st) {
   path_.assign(link.data(), length > 0 ? static_cast<std::size_t>(length) : 0);
 }
 
-bool OldTerminal::is_moved(int copy, const struct stat& st) {
+bool OldTerminal::is_moved(int copy, const struct stat& st) const {
   for (const Forced& forced : forced_) {
     if (forced.st.st_dev == st.st_dev && forced.st.st_ino == st.st_ino &&
-        compare_descriptions(forced.copy.get(), ::getpid(), copy) == Order::kSame)
+        compare_descriptions(::getpid(), forced.copy.get(), ::getpid(), copy) == Order::kSame)
       return true;
   }
   return is_terminal(copy, st);

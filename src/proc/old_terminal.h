@@ -29,7 +29,10 @@ class OldTerminal {
   [[nodiscard]] Result<void> identify(ProcessFiles& named, dev_t controlling, bool force_stdio);
 
   /// Whether the descriptor, a copy of ours, is to be moved. `st` is its fstat(2).
-  [[nodiscard]] bool is_moved(int copy, const struct stat& st);
+  [[nodiscard]] bool is_moved(int copy, const struct stat& st) const;
+
+  /// Takes what is to be moved as an example of the terminal, where there is none yet or no better.
+  void learn(int copy, const struct stat& st);
 
   [[nodiscard]] dev_t device() const { return device_; }
   [[nodiscard]] std::string name() const;
@@ -43,8 +46,7 @@ class OldTerminal {
     UniqueFd copy;
     struct stat st;
   };
-  [[nodiscard]] bool is_terminal(int copy, const struct stat& st);
-  void remember(int copy, const struct stat& st);
+  [[nodiscard]] bool is_terminal(int copy, const struct stat& st) const;
 
   dev_t device_ = 0;
   UniqueFd copy_;

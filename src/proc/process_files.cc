@@ -22,15 +22,16 @@ FileBudget::FileBudget(std::size_t nofile) : nofile_(nofile) {}
 
 bool FileBudget::has_room(Use use) const {
   const std::size_t room = nofile_ > kReserve ? nofile_ - kReserve : 0;
+  const std::size_t kept = kept_.load(std::memory_order_relaxed);
   switch (use) {
     case Use::kQuick:
-      return kept_ < room / 2;  // leaves room for the identities and the memory of as many more
+      return kept < room / 2;  // leaves room for the identities and the memory of as many more
     case Use::kIdentity:
-      return kept_ < room / 4 * 3;
+      return kept < room / 4 * 3;
     case Use::kMemory:
       break;
   }
-  return kept_ < room;
+  return kept < room;
 }
 
 KeptFd& KeptFd::operator=(KeptFd&& other) noexcept {

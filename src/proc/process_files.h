@@ -6,6 +6,7 @@
 
 #include <sys/types.h>
 
+#include <atomic>
 #include <cstddef>
 #include <string>
 #include <utility>
@@ -16,7 +17,8 @@
 
 namespace grab::proc {
 
-/// How many descriptors may be kept. Outlives every ProcessFiles that uses it.
+/// How many descriptors may be kept. Outlives every ProcessFiles that uses it. Several threads may
+/// count in it.
 class FileBudget {
  public:
   /// A budget for a limit of `nofile` descriptors in all.
@@ -24,12 +26,12 @@ class FileBudget {
 
   enum class Use { kQuick, kIdentity, kMemory };  ///< from the first to be given up to the last
   [[nodiscard]] bool has_room(Use use) const;
-  void add() { ++kept_; }
-  void remove() { --kept_; }
+  void add() { kept_.fetch_add(1, std::memory_order_relaxed); }
+  void remove() { kept_.fetch_sub(1, std::memory_order_relaxed); }
 
  private:
   std::size_t nofile_;
-  std::size_t kept_ = 0;
+  std::atomic<std::size_t> kept_ = 0;
 };
 
 /// A kept descriptor, counted in a budget.

@@ -2,6 +2,7 @@
 #include "proc/surroundings.h"
 
 #include <fcntl.h>
+#include <sys/ioctl.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -41,6 +42,12 @@ bool is_ptmx_link(int fd_directory, const std::string& number) {
          std::string_view(link.data(), static_cast<std::size_t>(length)).ends_with("ptmx");
 }
 
+// We may have thousands of descriptors, all our own to ask.
+bool is_own_ptmx(int fd, int index) {
+  int number = -1;
+  return ::ioctl(fd, TIOCGPTN, &number) == 0 && number == index;
+}
+
 // Kernel: the fdinfo of a ptmx, and of nothing else, has "tty-index", the N of its /dev/pts/N.
 // Another devpts instance can have the same N: then one keeper too many is named.
 // Source: proc_pid_fdinfo(5), drivers/tty/pty.c pty_show_fdinfo(), Linux >= 4.14.
@@ -50,6 +57,10 @@ bool keeps_ptmx(pid_t pid, int index) {
   const Result<std::vector<int>> fds = files.list_fds();
   if (!fds)
     return false;
+  if (pid == ::getpid()) {
+    return std::any_of(fds->begin(), fds->end(),
+                       [index](int fd) { return is_own_ptmx(fd, index); });
+  }
   const Result<UsableFd> directory = files.fd_directory();
   if (!directory)
     return false;

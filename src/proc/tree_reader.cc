@@ -6,10 +6,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstddef>
 #include <set>
 #include <string>
+#include <thread>
 #include <unordered_set>
 #include <utility>
 
@@ -53,7 +55,8 @@ struct TreeReader::State {
   enum class How { kInFull, kRefresh };
 
   Result<void> identify_terminal(bool* changed);
-  Result<void> read_members(How how);
+  std::vector<Node*> refresh_members();
+  Result<void> read_members(const std::vector<Node*>& nodes);
   void find_shared_tables();
   Result<void> read_foreground();
   void fill_processes(Snapshot& snapshot);
@@ -86,15 +89,43 @@ Result<void> TreeReader::State::identify_terminal(bool* changed) {
   return {};
 }
 
-Result<void> TreeReader::State::read_members(How how) {
-  const std::vector<Node*> nodes = members.ordered();  // a copy: members are erased below
+// Those of which something differs from what is known.
+std::vector<Node*> TreeReader::State::refresh_members() {
+  const std::vector<Node*>& nodes = members.ordered();
+  std::vector<char> unchanged(nodes.size(), 0);  // not bool: each is a thread's own memory
+  std::atomic<std::size_t> next = 0;
+  const auto work = [&] {
+    for (std::size_t i = next++; i < nodes.size(); i = next++) {
+      const Result<bool> same = details.refresh(*nodes[i]);
+      unchanged[i] = same && *same ? 1 : 0;  // an error comes again from read_members()
+    }
+  };
+  // The tree stands still, so that its processors are free; nearly all of the time is spent in the
+  // kernel, which does this side by side (seen: 1.9 times as fast with 2).
+  constexpr std::size_t kNodesPerThread = 64;  // 1-2 ms of work; a thread costs some 50 us
+  constexpr std::size_t kMostThreads = 4;
+  const std::size_t processors = std::max(1U, std::thread::hardware_concurrency());
+  const std::size_t threads = std::min({processors, kMostThreads, nodes.size() / kNodesPerThread});
+  std::vector<std::jthread> helpers;
+  for (std::size_t i = 1; i < threads; ++i)
+    helpers.emplace_back(work);
+  work();
+  helpers.clear();  // joins them
+
+  std::vector<Node*> changed;
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    if (unchanged[i] == 0)
+      changed.push_back(nodes[i]);
+  }
+  return changed;
+}
+
+Result<void> TreeReader::State::read_members(const std::vector<Node*>& nodes) {
   for (Node* node : nodes) {
-    Result<void> done = how == How::kInFull ? details.read(*node) : details.refresh(*node);
+    Result<void> done = details.read(*node);
     if (done)
       continue;
-    if (done.error().kind != ErrorKind::kGone)
-      return done;
-    if (node->pid == named)
+    if (done.error().kind != ErrorKind::kGone || node->pid == named)
       return done;
     members.erase(node->pid);
   }
@@ -107,13 +138,17 @@ void TreeReader::State::find_shared_tables() {
   std::unordered_map<pid_t, const Node*> previous_sibling;
   for (Node* node : members.ordered()) {
     Process& process = node->details->process;
+    // Kernel: a table is shared from clone(2) on or never, and can only be left. Source: clone(2)
+    // CLONE_FILES, unshare(2), execve(2).
+    const bool settled = node->details->table_seen && process.fd_table_of == node->pid;
+    node->details->table_seen = true;
     process.fd_table_of = node->pid;
     if (node->zombie)
       continue;
     const Node*& sibling = previous_sibling[node->parent];
     const Node* const parent = node->parent == 0 ? nullptr : members.find(node->parent);
     for (const Node* other : {parent, sibling}) {
-      const bool candidate = other != nullptr && !other->zombie && other->details &&
+      const bool candidate = !settled && other != nullptr && !other->zombie && other->details &&
                              other->details->process.open_fds == process.open_fds;
       if (candidate && same_fd_table(other->files.speaker(), node->files.speaker())) {
         process.fd_table_of = other->details->process.fd_table_of;
@@ -208,7 +243,10 @@ Result<Snapshot> TreeReader::State::snapshot(How how, const Snapshot* before) {
   GRAB_CHECK(identify_terminal(&terminal_changed));
   if (terminal_changed)
     how = How::kInFull;
-  GRAB_CHECK(read_members(how));
+  // A copy of the members, since reading erases those that have ended.
+  const std::vector<Node*> to_read =
+      how == How::kInFull ? std::vector(members.ordered()) : refresh_members();
+  GRAB_CHECK(read_members(to_read));
   find_shared_tables();
   if (how == How::kRefresh)
     GRAB_CHECK(read_foreground());
