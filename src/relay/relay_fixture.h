@@ -169,6 +169,7 @@ class UserTerminal {
       const pid_t relay = ::fork();
       if (relay == 0)
         relay_main(std::move(tree_ptmx), tree, orphaned);
+      (void)::signal(SIGHUP, SIG_IGN);
       say({reinterpret_cast<const char*>(&relay), sizeof relay}, events_.write.get());
       shell_main(relay);
       return 0;
@@ -210,6 +211,14 @@ class UserTerminal {
   [[nodiscard]] bool is_raw() const {
     termios modes{};
     return ::tcgetattr(ptmx_.get(), &modes) == 0 && (modes.c_lflag & (ICANON | ECHO | ISIG)) == 0;
+  }
+  /// As a shell does when its job has stopped.
+  void set_cooked() const {
+    termios modes{};
+    (void)::tcgetattr(ptmx_.get(), &modes);
+    modes.c_lflag |= ICANON | ECHO | ISIG;
+    modes.c_oflag |= OPOST;
+    (void)::tcsetattr(ptmx_.get(), TCSANOW, &modes);
   }
   [[nodiscard]] pid_t relay_pid() const { return relay_pid_; }
   [[nodiscard]] int ptmx() const { return ptmx_.get(); }
@@ -267,8 +276,7 @@ class UserTerminal {
         return;
       if (!WIFSTOPPED(status)) {
         say("E", events_.write.get());
-        (void)::signal(SIGHUP, SIG_IGN);
-        (void)::pause();
+        (void)::pause();  // a session leader that ended would hang up the terminal
         return;
       }
       (void)::tcsetpgrp(pts_.get(), ::getpid());

@@ -2,10 +2,14 @@
 // run_relay() between real terminals and real processes.
 #include "relay/relay.h"
 
+#include <gmock/gmock.h>
+
 #include "relay/relay_fixture.h"
 
 namespace grab::relay::testing {
 namespace {
+
+using ::testing::HasSubstr;
 
 constexpr int kLines = 100'000;
 
@@ -22,6 +26,40 @@ std::string numbered_stream(int lines) {
   return all;
 }
 
+// For a process of the tree: says the name of each of these signals when it comes.
+void report_signals(std::string_view who, std::initializer_list<int> signos, int ready = -1) {
+  sigset_t set{};
+  (void)::sigemptyset(&set);
+  for (const int signo : signos)
+    (void)::sigaddset(&set, signo);
+  (void)::sigprocmask(SIG_BLOCK, &set, nullptr);
+  say(std::string(who) + " waits\n");
+  if (ready >= 0)
+    say("r", ready);
+  for (;;) {
+    int signo = 0;
+    if (::sigwait(&set, &signo) != 0)
+      continue;
+    winsize size{};
+    (void)::ioctl(0, TIOCGWINSZ, &size);
+    std::string line = std::string(who) + " got " + std::to_string(signo);
+    if (signo == SIGWINCH)
+      line += " rows " + std::to_string(size.ws_row);
+    say(line + "\n");
+  }
+}
+
+std::string got(std::string_view who, int signo) {
+  return std::string(who) + " got " + std::to_string(signo);
+}
+
+bool is_stopped(const Forked& process) {
+  const auto stat = read_stat(process.pid());
+  return stat && stat->state == 'T';
+}
+
+// ---------------------------------------------------------------- bytes
+
 TEST(Relay, ShowsEveryByteOnceInOrderAndTheExitStatus) {
   TreeTerminal terminal;
   const Forked root = terminal.root([] {
@@ -35,12 +73,435 @@ TEST(Relay, ShowsEveryByteOnceInOrderAndTheExitStatus) {
   const MovedTree tree = terminal.tree(root);
   user.show(std::move(terminal.ptmx), tree);
   user.expect("begin\n");
+  EXPECT_TRUE(user.is_raw());
   user.type("x");
   EXPECT_TRUE(user.expect(numbered(kLines - 1)) == numbered_stream(kLines));
   const Outcome outcome = user.wait_end();
   EXPECT_TRUE(outcome.ok) << outcome.error.data();
   ASSERT_TRUE(outcome.has_status);
   EXPECT_EQ(WEXITSTATUS(outcome.status), 3);
+  EXPECT_FALSE(user.is_raw());
+}
+
+TEST(Relay, AViewerThatDoesNotReadMakesTheTreeWaitAndLosesNothing) {
+  TreeTerminal terminal;
+  Pipe progress;
+  const Forked root = terminal.root(
+      [&] {
+        set_raw(0);
+        read_byte(0);
+        for (int i = 0; i < kLines; ++i) {
+          say(numbered(i));
+          if (i % 1000 == 0)
+            say("p", progress.write.get());
+        }
+        return 0;
+      },
+      {progress.write.get()});
+  UserTerminal user;
+  const MovedTree tree = terminal.tree(root);
+  user.show(std::move(terminal.ptmx), tree);
+  user.type("x");
+  // It is blocked in write(2) long before the end of its 900 kB: it sleeps and gets no further.
+  int queued = 0;
+  int before = -1;
+  int unchanged = 0;
+  ASSERT_TRUE(eventually([&] {
+    const auto stat = read_stat(root.pid());
+    (void)::ioctl(progress.read.get(), FIONREAD, &queued);
+    unchanged = queued == before && stat && stat->state == 'S' ? unchanged + 1 : 0;
+    before = queued;
+    return queued > 0 && unchanged > 50;
+  }));
+  EXPECT_LT(queued, 40) << "thousands of lines that nobody has read";
+  EXPECT_TRUE(user.expect(numbered(kLines - 1)) == numbered_stream(kLines));
+  EXPECT_TRUE(user.wait_end().ok);
+}
+
+TEST(Relay, PassesOnEveryTypedByteToAProgramThatReadsSlowly) {
+  constexpr int kTyped = 30'000;
+  TreeTerminal terminal;
+  const Forked root = terminal.root([] {
+    set_raw(0);
+    say("ready to read\n");
+    const std::string expected = numbered_stream(kTyped);
+    std::string all;
+    std::array<char, 100> part{};  // far less than what comes at once
+    while (all.size() < expected.size()) {
+      const ssize_t n = ::read(0, part.data(), part.size());
+      if (n <= 0)
+        return 1;
+      all.append(part.data(), static_cast<std::size_t>(n));
+    }
+    say(all == expected ? "all there\n" : "something else\n");
+    return 0;
+  });
+  UserTerminal user;
+  const MovedTree tree = terminal.tree(root);
+  user.show(std::move(terminal.ptmx), tree);
+  user.expect("ready to read\n");
+  user.type(numbered_stream(kTyped));
+  EXPECT_EQ(user.expect("\n"), "all there\n");
+  EXPECT_TRUE(user.wait_end().ok);
+}
+
+// ---------------------------------------------------------------- the end
+
+// Root as the child of a parent that reaps it at once, or never.
+Outcome end_of_root(bool reaped, const std::function<int()>& body) {
+  TreeTerminal terminal;
+  Pipe pids;
+  Pipe go;
+  const Forked parent = run({terminal.pts.get(), pids.write.get(), go.read.get()}, [&] {
+    if (reaped)
+      (void)::signal(SIGCHLD, SIG_IGN);
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+      use_terminal(terminal.pts.get(), true);
+      (void)::close(terminal.pts.get());
+      read_byte(go.read.get());
+      return body();
+    }
+    (void)::close(terminal.pts.get());
+    say({reinterpret_cast<const char*>(&pid), sizeof pid}, pids.write.get());
+    for (;;)
+      (void)::pause();
+  });
+  pid_t root = 0;
+  EXPECT_EQ(::read(pids.read.get(), &root, sizeof root), static_cast<ssize_t>(sizeof root));
+  const auto stat = read_stat(root);
+  MovedTree tree;
+  tree.name = "tree";
+  tree.status_pid = tree.job_pgid = root;
+  tree.processes = {{root, stat ? stat->start_time : 1}};
+  terminal.pts.reset();
+  UserTerminal user;
+  user.show(std::move(terminal.ptmx), tree);
+  say("g", go.write.get());
+  Outcome outcome = user.wait_end();
+  EXPECT_EQ(read_stat(root).has_value(), !reaped);
+  return outcome;
+}
+
+TEST(Relay, TellsTheStatusOfARootThatIsNeverReaped) {
+  const Outcome outcome = end_of_root(false, [] { return 3; });
+  ASSERT_TRUE(outcome.has_status);
+  EXPECT_EQ(outcome.status, 3 << 8);
+}
+
+TEST(Relay, TellsTheSignalThatKilledARootThatIsNeverReaped) {
+  const Outcome outcome = end_of_root(false, [] { return ::kill(::getpid(), SIGKILL); });
+  ASSERT_TRUE(outcome.has_status);
+  EXPECT_EQ(outcome.status, SIGKILL);
+}
+
+TEST(Relay, TellsTheStatusOfARootThatIsReapedAtOnceWhereTheKernelCan) {
+  const Outcome exited = end_of_root(true, [] { return 3; });
+  const Outcome killed = end_of_root(true, [] { return ::kill(::getpid(), SIGKILL); });
+  EXPECT_TRUE(exited.ok && killed.ok);
+  if (!exited.has_status)
+    GTEST_SKIP() << "this kernel keeps no exit status of a reaped process (Linux 6.15 does)";
+  EXPECT_EQ(exited.status, 3 << 8);
+  ASSERT_TRUE(killed.has_status);
+  EXPECT_EQ(killed.status, SIGKILL);
+}
+
+TEST(Relay, GoesOnWhileABackgroundProcessKeepsTheTerminal) {
+  TreeTerminal terminal;
+  Pipe go;
+  const Forked root = terminal.root(
+      [&] {
+        (void)::signal(SIGHUP, SIG_IGN);
+        if (::fork() != 0)
+          return 4;
+        read_byte(go.read.get());
+        say("still here\n");
+        return 0;
+      },
+      {go.read.get()});
+  UserTerminal user;
+  const MovedTree tree = terminal.tree(root);
+  user.show(std::move(terminal.ptmx), tree);
+  ASSERT_TRUE(eventually([&] {
+    const auto stat = read_stat(root.pid());
+    return stat && stat->state == 'Z';
+  }));
+  say("g", go.write.get());
+  user.expect("still here\r\n");
+  const Outcome outcome = user.wait_end();
+  ASSERT_TRUE(outcome.has_status);
+  EXPECT_EQ(WEXITSTATUS(outcome.status), 4);
+}
+
+TEST(Relay, GoesOnWhileAProcessThatWasMovedHasTheTerminalClosedForATime) {
+  TreeTerminal terminal;
+  Pipe closed;
+  Pipe go;
+  const Forked root = terminal.root(
+      [&] {
+        for (const int fd : {0, 1, 2})
+          (void)::close(fd);
+        say("c", closed.write.get());
+        read_byte(go.read.get());
+        say("reopened\n", ::open("/dev/tty", O_RDWR));
+        return 0;
+      },
+      {closed.write.get(), go.read.get()});
+  EXPECT_EQ(read_byte(closed.read.get()), 'c');
+  UserTerminal user;
+  const MovedTree tree = terminal.tree(root);
+  user.show(std::move(terminal.ptmx), tree);
+  say("g", go.write.get());
+  user.expect("reopened\r\n");
+  const Outcome outcome = user.wait_end();
+  EXPECT_TRUE(outcome.has_status && outcome.status == 0);
+}
+
+TEST(Relay, EndsWithASentenceWhenTheUsersTerminalIsHungUp) {
+  TreeTerminal terminal;
+  const Forked root = terminal.root([] {
+    (void)::signal(SIGHUP, SIG_IGN);
+    for (;;)
+      (void)::pause();
+    return 0;
+  });
+  UserTerminal user;
+  const MovedTree tree = terminal.tree(root);
+  user.show(std::move(terminal.ptmx), tree);
+  user.hang_up();
+  const Outcome outcome = user.wait_end();
+  EXPECT_FALSE(outcome.ok);
+  EXPECT_THAT(outcome.error.data(), HasSubstr("tree"));
+}
+
+TEST(Relay, RestoresTheModesAndTheScreenOnSigterm) {
+  TreeTerminal terminal;
+  const Forked root = terminal.root([] {
+    say("\x1b[?1049h\x1b[?25l\x1b[?2004hdrawn");
+    for (;;)
+      (void)::pause();
+    return 0;
+  });
+  UserTerminal user;
+  const MovedTree tree = terminal.tree(root);
+  user.show(std::move(terminal.ptmx), tree);
+  user.expect("drawn");
+  EXPECT_TRUE(user.is_raw());
+  ASSERT_EQ(::kill(user.relay_pid(), SIGTERM), 0);
+  const std::string rest = user.expect("\x1b[?1049l");
+  EXPECT_THAT(rest, HasSubstr("\x1b[?25h"));
+  EXPECT_THAT(rest, HasSubstr("\x1b[?2004l"));
+  const Outcome outcome = user.wait_end();
+  EXPECT_FALSE(outcome.ok);
+  EXPECT_THAT(outcome.error.data(), HasSubstr("SIGTERM"));
+  EXPECT_FALSE(user.is_raw());
+}
+
+// ---------------------------------------------------------------- signals
+
+TEST(Relay, InterruptReachesTheFollowersToo) {
+  TreeTerminal terminal;
+  const Forked root = terminal.root([] {
+    report_signals("root", {SIGINT, SIGQUIT});
+    return 0;
+  });
+  const Forked follower = terminal.follower([] {
+    report_signals("follower", {SIGINT, SIGQUIT});
+    return 0;
+  });
+  UserTerminal user;
+  const MovedTree tree = terminal.tree(root, {&follower});
+  user.show(std::move(terminal.ptmx), tree);
+  std::string seen;
+  const auto until = [&](std::initializer_list<std::string> texts) {
+    for (const std::string& text : texts)
+      while (seen.find(text) == std::string::npos && !::testing::Test::HasFailure())
+        seen += user.expect("\n");
+    seen.clear();
+  };
+  until({"root waits", "follower waits"});
+  user.type("\x03");
+  until({got("root", SIGINT), got("follower", SIGINT)});
+  user.type("\x1c");
+  until({got("root", SIGQUIT), got("follower", SIGQUIT)});
+}
+
+TEST(Relay, SignalsTheWholeJobWhereNoSessionHasThePts) {
+  TreeTerminal terminal;
+  const Forked root = terminal.follower([] {  // keep-session: no controlling terminal
+    report_signals("root", {SIGINT, SIGWINCH});
+    return 0;
+  });
+  UserTerminal user;
+  MovedTree tree = terminal.tree(root);
+  tree.kernel_signals_job = false;
+  user.show(std::move(terminal.ptmx), tree);
+  user.expect("root waits\r\n");
+  user.type("\x03");
+  user.expect(got("root", SIGINT));
+  user.resize({30, 90, 0, 0});
+  user.expect(got("root", SIGWINCH) + " rows 30");
+}
+
+TEST(Relay, WindowSizeReachesRootAndFollowers) {
+  TreeTerminal terminal;
+  const auto report = [](std::string_view who) {
+    report_signals(who, {SIGWINCH});
+    return 0;
+  };
+  const Forked root = terminal.root([&] { return report("root"); });
+  const Forked follower = terminal.follower([&] { return report("follower"); });
+  UserTerminal user;
+  const MovedTree tree = terminal.tree(root, {&follower});
+  user.show(std::move(terminal.ptmx), tree);
+  std::string seen;
+  const auto have = [&](std::string_view text) { return seen.find(text) != std::string::npos; };
+  while (!(have("root waits") && have("follower waits")) && !HasFailure())
+    seen += user.expect("\n");
+  user.resize({31, 91, 0, 0});
+  while (
+      !(have(got("root", SIGWINCH) + " rows 31") && have(got("follower", SIGWINCH) + " rows 31")) &&
+      !HasFailure())
+    seen += user.expect("\n");
+}
+
+TEST(Relay, RedrawChangesTheSizeAndChangesItBackOnceItWasSeen) {
+  TreeTerminal terminal;
+  Pipe ready;
+  const auto report = [&](std::string_view who) {
+    report_signals(who, {SIGWINCH}, ready.write.get());
+    return 0;
+  };
+  const Forked root = terminal.root([&] { return report("root"); }, {ready.write.get()});
+  // Outside the foreground group and no follower of the job: the relay has to reach it by itself.
+  const Forked pager = terminal.follower([&] { return report("pager"); }, {ready.write.get()});
+  read_byte(ready.read.get());
+  read_byte(ready.read.get());
+  UserTerminal user;
+  MovedTree tree = terminal.tree(root);
+  tree.processes.push_back(pager.ref());
+  tree.redraw_pids = {root.pid(), pager.pid()};
+  user.show(std::move(terminal.ptmx), tree);
+  std::string seen;
+  const auto order = [&](std::string_view who) {
+    const std::size_t small = seen.find(got(who, SIGWINCH) + " rows 23");
+    const std::size_t back = seen.find(got(who, SIGWINCH) + " rows 24");
+    return small != std::string::npos && back != std::string::npos && small < back;
+  };
+  while (!(order("root") && order("pager")) && !HasFailure())
+    seen += user.expect("\n");
+}
+
+// ---------------------------------------------------------------- stopping
+
+TEST(Relay, StopKeyStopsTheTreeAndUsAndFgGoesOn) {
+  TreeTerminal terminal;
+  const Forked root = terminal.root([] {
+    say("\x1b[?1049h\x1b[?1hscreen\n");
+    report_signals("root", {SIGCONT, SIGWINCH});
+    return 0;
+  });
+  const Forked follower = terminal.follower([] {
+    report_signals("follower", {SIGCONT});
+    return 0;
+  });
+  UserTerminal user;
+  const MovedTree tree = terminal.tree(root, {&follower});
+  user.show(std::move(terminal.ptmx), tree);
+  std::string seen;
+  const auto have = [&](std::string_view text) { return seen.find(text) != std::string::npos; };
+  while (!(have("root waits") && have("follower waits")) && !HasFailure())
+    seen += user.expect("\n");
+  user.type("\x1a");
+  user.wait_stopped();
+  EXPECT_TRUE(eventually([&] { return is_stopped(root) && is_stopped(follower); }));
+  EXPECT_FALSE(user.is_raw());
+  user.expect("\x1b[?1l\x1b[?1049l");
+  user.fg();
+  user.expect("\x1b[?1049h\x1b[?1h");
+  seen.clear();
+  while (!(have(got("root", SIGCONT)) && have(got("follower", SIGCONT)) && have("rows 23") &&
+           have("rows 24")) &&
+         !HasFailure())
+    seen += user.expect("\n");
+  EXPECT_TRUE(user.is_raw());
+}
+
+TEST(Relay, StaysStoppedInTheBackgroundUntilFg) {
+  TreeTerminal terminal;
+  const Forked root = terminal.root([] {
+    report_signals("root", {SIGCONT});
+    return 0;
+  });
+  UserTerminal user;
+  const MovedTree tree = terminal.tree(root);
+  user.show(std::move(terminal.ptmx), tree);
+  user.expect("root waits\r\n");
+  user.type("\x1a");
+  user.wait_stopped();
+  user.bg();
+  user.wait_stopped();
+  EXPECT_FALSE(user.is_raw());
+  EXPECT_TRUE(is_stopped(root));
+  user.fg();
+  user.expect(got("root", SIGCONT));
+  EXPECT_TRUE(user.is_raw());
+}
+
+TEST(Relay, StopKeyGoesToARootThatIgnoresIt) {
+  TreeTerminal terminal;
+  const Forked root = terminal.root([] {
+    (void)::signal(SIGTSTP, SIG_IGN);
+    say("ignoring\n");
+    read_byte(0);
+    say("read on\n");
+    return 0;
+  });
+  UserTerminal user;
+  const MovedTree tree = terminal.tree(root);
+  user.show(std::move(terminal.ptmx), tree);
+  user.expect("ignoring\r\n");
+  user.type("\x1ax\n");
+  user.expect("read on\r\n");
+  EXPECT_TRUE(user.wait_end().ok);
+}
+
+TEST(Relay, GoesOnWhereNothingWouldContinueIt) {
+  TreeTerminal terminal;
+  const Forked root = terminal.root([] {
+    report_signals("root", {SIGCONT});
+    return 0;
+  });
+  UserTerminal user;
+  const MovedTree tree = terminal.tree(root);
+  user.show(std::move(terminal.ptmx), tree, /*orphaned=*/true);
+  user.expect("root waits\r\n");
+  user.type("\x1a");
+  user.expect("cannot stop here");
+  user.expect(got("root", SIGCONT));
+  EXPECT_TRUE(user.is_raw());
+}
+
+TEST(Relay, TakesTheModesAgainWhenStoppedAndContinuedFromOutside) {
+  TreeTerminal terminal;
+  const Forked root = terminal.root([] {
+    say("running\n");
+    for (;;)
+      (void)::pause();
+    return 0;
+  });
+  UserTerminal user;
+  const MovedTree tree = terminal.tree(root);
+  user.show(std::move(terminal.ptmx), tree);
+  user.expect("running\r\n");
+  ASSERT_EQ(::kill(user.relay_pid(), SIGSTOP), 0);
+  user.wait_stopped();
+  user.set_cooked();
+  EXPECT_FALSE(user.is_raw());
+  user.fg();
+  EXPECT_TRUE(eventually([&] { return user.is_raw(); }));
+  ASSERT_EQ(::kill(user.relay_pid(), SIGTERM), 0);
+  EXPECT_FALSE(user.wait_end().ok);
   EXPECT_FALSE(user.is_raw());
 }
 

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: MIT
+#include "relay/tracker.h"
+
+#include <gtest/gtest.h>
+
+namespace grab::relay {
+namespace {
+
+ScreenTracker after(std::string_view bytes) {
+  ScreenTracker tracker;
+  tracker.follow(bytes);
+  return tracker;
+}
+
+TEST(ScreenTracker, PlainTextAndColoursThatWereResetNeedNothing) {
+  const ScreenTracker tracker = after("make: \x1b[31;1merror\x1b[0m\r\n\x1b[2K\x1b[5;7H");
+  EXPECT_EQ(tracker.undo(), "");
+  EXPECT_EQ(tracker.redo(), "");
+}
+
+TEST(ScreenTracker, LeavesAndEntersTheAlternateScreenThatTheProgramChose) {
+  for (const std::string mode : {"47", "1047", "1049"}) {
+    ScreenTracker tracker = after("\x1b[?" + mode + "h");
+    EXPECT_TRUE(tracker.alternate_screen());
+    EXPECT_EQ(tracker.undo(), "\x1b[?" + mode + "l");
+    EXPECT_EQ(tracker.redo(), "\x1b[?" + mode + "h");
+    tracker.follow("\x1b[?" + mode + "l");
+    EXPECT_FALSE(tracker.alternate_screen());
+    EXPECT_EQ(tracker.undo(), "");
+  }
+}
+
+TEST(ScreenTracker, UndoesEachModeBeforeItLeavesTheAlternateScreen) {
+  const ScreenTracker tracker =
+      after("\x1b[?1049h\x1b[?1h\x1b=\x1b[?25l\x1b[?2004h\x1b[?1002;1006h");
+  EXPECT_EQ(tracker.undo(), "\x1b[?1l\x1b[?25h\x1b[?1002l\x1b[?1006l\x1b[?2004l\x1b>\x1b[?1049l");
+  EXPECT_EQ(tracker.redo(), "\x1b[?1049h\x1b[?1h\x1b[?25l\x1b[?1002h\x1b[?1006h\x1b[?2004h\x1b=");
+}
+
+TEST(ScreenTracker, ModesSwitchedBackNeedNothing) {
+  EXPECT_EQ(after("\x1b[?1;25;1000;1004;2004h\x1b[?1;1000;1004;2004l\x1b=\x1b>").undo(), "");
+}
+
+TEST(ScreenTracker, ResetsAttributesMarginsAndModifiedKeys) {
+  EXPECT_EQ(after("\x1b[1;32mgreen").undo(), "\x1b[m");
+  EXPECT_EQ(after("\x1b[3;20r").undo(),
+            "\x1b"
+            "7\x1b[r\x1b"
+            "8");
+  EXPECT_EQ(after("\x1b[3;20r\x1b[r").undo(), "");
+  EXPECT_EQ(after("\x1b[>4;2m").undo(), "\x1b[>4m");
+  EXPECT_EQ(after("\x1b[>4;2m").redo(), "\x1b[>4;2m");
+  EXPECT_EQ(after("\x1b[>4;2m\x1b[>4;m").undo(), "");
+}
+
+TEST(ScreenTracker, ResetsOfTheTerminalCount) {
+  EXPECT_EQ(after("\x1b[?1049h\x1b[?1h\x1b=\x1b"
+                  "c")
+                .undo(),
+            "");
+  EXPECT_EQ(after("\x1b[?1h\x1b=\x1b[?25l\x1b[1m\x1b[!p").undo(), "");
+}
+
+TEST(ScreenTracker, FindsSequencesCutAnywhere) {
+  const std::string_view all =
+      "text\x1b]0;a [?1049h "
+      "title\x07\x1bPq\x1b[?9h\x1b\\\x1b(B\x1b[?1049h\x1b[?25l\x1b[1mx\x1b[?2004hy";
+  const std::string whole = after(all).undo();
+  EXPECT_NE(whole, "");
+  for (std::size_t cut = 0; cut <= all.size(); ++cut) {
+    ScreenTracker tracker;
+    tracker.follow(all.substr(0, cut));
+    tracker.follow(all.substr(cut));
+    EXPECT_EQ(tracker.undo(), whole) << "cut at " << cut;
+  }
+}
+
+TEST(ScreenTracker, TextInsideStringsIsNoSequence) {
+  EXPECT_EQ(after("\x1b]0;[?1049h\x1b\\").undo(), "");
+  EXPECT_EQ(after("\x1b]0;[?1049h\x07").undo(), "");
+  EXPECT_EQ(after("\x1bP1;2q[?1049h\x07[?1h\x1b\\").undo(), "");
+  EXPECT_EQ(after("\x1b[?1049$p").undo(), "") << "a question about the mode";
+  EXPECT_EQ(after("\x1b[1049h").undo(), "") << "not a private mode";
+}
+
+TEST(ScreenTracker, ControlCharactersWithinASequenceDoNotEndIt) {
+  EXPECT_EQ(after("\x1b[?10\r\n49h").undo(), "\x1b[?1049l");
+  EXPECT_EQ(after("\x1b[?10\x18"
+                  "49h")
+                .undo(),
+            "");
+  EXPECT_EQ(after("\x1b[?10\x1b[?1049h").undo(), "\x1b[?1049l");
+}
+
+TEST(ScreenTracker, UndoEndsASequenceThatIsUnfinished) {
+  EXPECT_FALSE(after("\x1b[?10").between_sequences());
+  EXPECT_EQ(after("\x1b[?10").undo(), "\x18");
+  EXPECT_EQ(after("\x1b]0;title").undo(), "\x1b\\");
+  EXPECT_TRUE(after("\x1b[?10h").between_sequences());
+}
+
+TEST(ScreenTracker, SurvivesSequencesWithoutMeasure) {
+  EXPECT_EQ(after("\x1b[?" + std::string(10'000, '9') + "h").undo(), "");
+  std::string many = "\x1b[?";
+  for (int i = 0; i < 1'000; ++i)
+    many += "7;";
+  EXPECT_EQ(after(many + "2004h").undo(), "");
+  EXPECT_TRUE(after(many + "2004h").between_sequences());
+}
+
+TEST(ScreenTracker, KnowsWhetherALineHasBegun) {
+  ScreenTracker tracker;
+  EXPECT_TRUE(tracker.at_line_start());
+  tracker.follow("abc");
+  EXPECT_FALSE(tracker.at_line_start());
+  tracker.follow("\r\n");
+  EXPECT_TRUE(tracker.at_line_start());
+}
+
+}  // namespace
+}  // namespace grab::relay
