@@ -80,45 +80,48 @@ void read_ids(Fields& fields, std::string_view value, Ids& ids) {
   fields.require(words.empty());
 }
 
-// The lines of a status that grab needs, each of which must be there once.
-struct StatusReader {
-  Status status;
-  Fields fields;
-  unsigned seen = 0;
-  bool complete = false;
-
-  static constexpr unsigned kWanted = 8;
-
+// The lines of a status that grab needs: eight that are always there, once each, and two more.
+class StatusReader {
+ public:
   void read(std::string_view key, std::string_view value) {
-    constexpr int kHex = 16;
-    ++seen;
-    if (key == "TracerPid")
-      fields.read(trim(value), status.tracer);
-    else if (key == "Uid")
-      read_ids(fields, value, status.uid);
+    if (key == "Uid")
+      read_ids(once(0), value, status_.uid);
     else if (key == "Gid")
-      read_ids(fields, value, status.gid);
+      read_ids(once(1), value, status_.gid);
+    else if (key == "TracerPid")
+      once(2).read(trim(value), status_.tracer);
     else if (key == "SigPnd")
-      fields.read(trim(value), status.pending.bits, kHex);
+      once(3).read(trim(value), status_.pending.bits, kHex);
     else if (key == "ShdPnd")
-      fields.read(trim(value), status.shared_pending.bits, kHex);
+      once(4).read(trim(value), status_.shared_pending.bits, kHex);
     else if (key == "SigBlk")
-      fields.read(trim(value), status.blocked.bits, kHex);
+      once(5).read(trim(value), status_.blocked.bits, kHex);
     else if (key == "SigIgn")
-      fields.read(trim(value), status.ignored.bits, kHex);
+      once(6).read(trim(value), status_.ignored.bits, kHex);
     else if (key == "SigCgt")
-      fields.read(trim(value), status.caught.bits, kHex);
-    else
-      read_optional(key, value);
+      once(7).read(trim(value), status_.caught.bits, kHex);
+    else if (key == "Seccomp")
+      fields_.read(trim(value), status_.seccomp);
+    else if (key == "nonvoluntary_ctxt_switches")
+      complete_ = true;
+  }
+  [[nodiscard]] bool good() const { return fields_.good() && seen_ == kAllSeen && complete_; }
+  [[nodiscard]] const Status& status() const { return status_; }
+
+ private:
+  static constexpr int kHex = 16;
+  static constexpr unsigned kAllSeen = 0xFF;
+
+  Fields& once(unsigned line) {
+    fields_.require((seen_ & (1U << line)) == 0);
+    seen_ |= 1U << line;
+    return fields_;
   }
 
-  void read_optional(std::string_view key, std::string_view value) {
-    --seen;
-    if (key == "Seccomp")
-      fields.read(trim(value), status.seccomp);
-    else if (key == "nonvoluntary_ctxt_switches")
-      complete = true;
-  }
+  Status status_;
+  Fields fields_;
+  unsigned seen_ = 0;
+  bool complete_ = false;
 };
 
 // "tfd: %8d events: %8x data: %16llx  pos:%lli ino:%lx sdev:%x"; what follows data is not needed.
@@ -202,9 +205,9 @@ Result<Status> parse_status(std::string_view text) {
     const std::string_view key = take(value, ':');
     reader.read(key, value);
   }
-  if (!reader.fields.good() || reader.seen != StatusReader::kWanted || !reader.complete)
+  if (!reader.good())
     return malformed("/proc/PID/status");
-  return reader.status;
+  return reader.status();
 }
 
 Result<FdInfo> parse_fdinfo(std::string_view text) {
