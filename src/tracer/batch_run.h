@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT
+// Runs the batch of one stopped process. Each step leaves the process such that, if the tracer died
+// behind it, the process would come out of its batch by itself: see batch_table.h.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "arch/batch.h"
+#include "base/error.h"
+#include "tracer/batch_table.h"
+
+namespace grab::tracer {
+
+class BatchRun {
+ public:
+  /// Reads what is needed of the thread that is to run it; changes nothing. `vdso` is the address
+  /// of the process's.
+  [[nodiscard]] static Result<BatchRun> look(const proc::Process& process, pid_t tid, int mem_fd);
+
+  /// The mask that the table has to put back.
+  [[nodiscard]] std::uint64_t signal_mask() const { return signal_mask_; }
+
+  /// Writes code and table into the process. Changes only bytes that nothing uses.
+  /// Errors: kRefused if the table does not fit.
+  [[nodiscard]] Status load(BatchTable table);
+
+  /// Sends the process into prepare, undo or commit. It runs until await().
+  [[nodiscard]] Status start_prepare();
+  [[nodiscard]] Status start_undo();
+  [[nodiscard]] Status start_commit();
+
+  /// Waits for the stop at the end of the part that was started.
+  /// Errors: the call that failed and why; kGone if the process was killed.
+  [[nodiscard]] Status await();
+
+  /// Puts the registers, the mask and the bytes back and detaches: the process goes on where it
+  /// was.
+  void finish();
+
+  [[nodiscard]] pid_t pid() const { return pid_; }
+  [[nodiscard]] pid_t tid() const { return tid_; }
+
+ private:
+  BatchRun() = default;
+  [[nodiscard]] Status go(std::size_t first_call);
+  [[nodiscard]] Result<bool> is_own_stop() const;
+  [[nodiscard]] Status write(std::uint64_t address, const std::vector<std::byte>& bytes) const;
+
+  pid_t pid_ = 0;
+  pid_t tid_ = 0;
+  int mem_fd_ = -1;  // borrowed from the TreeReader
+  std::string name_;
+  arch::Registers stopped_;  // as found, with a restartable sequence left
+  std::uint64_t signal_mask_ = 0;
+  bool continue_pending_ = false;
+  std::uint64_t code_ = 0;  // addresses in the process
+  std::uint64_t table_at_ = 0;
+  std::uint64_t limit_ = 0;
+  std::size_t written_ = 0;
+  bool entered_ = false;  // the registers are no longer those found
+  BatchTable batch_;
+};
+
+}  // namespace grab::tracer

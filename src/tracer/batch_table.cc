@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: MIT
+#include "tracer/batch_table.h"
+
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+
+#include <csignal>
+#include <cstring>
+#include <set>
+#include <span>
+
+namespace grab::tracer {
+namespace {
+
+using arch::Argument;
+using arch::Call;
+
+template <class... Visitors>
+struct Overload : Visitors... {
+  using Visitors::operator()...;
+};
+template <class... Visitors>
+Overload(Visitors...) -> Overload<Visitors...>;
+
+constexpr std::int32_t kAnyResult = -1;
+
+Argument number(long value) {
+  return Argument{static_cast<std::int32_t>(value), false};
+}
+
+std::string of_fd(const char* what, int fd) {
+  return std::string(what) + " of descriptor " + std::to_string(fd);
+}
+
+class Builder {
+ public:
+  explicit Builder(const TableRequest& request)
+      : request_(request), next_lent_(request.lent_used) {}
+
+  BatchTable build() {
+    prepare();
+    out_.first_stop = stop(SIGSTOP);
+    undo();
+    out_.undo_stop = stop(0);
+    finish();
+    out_.commit = out_.table.calls.size();
+    commit();
+    stop(SIGSTOP);
+    finish();
+    return std::move(out_);
+  }
+
+ private:
+  struct Kept {  ///< a description of the old terminal and its successor, both open in the process
+    int old_fd = -1;
+    int new_fd = -1;
+  };
+
+  Call& add(std::string name, std::uint16_t nr, std::array<Argument, 4> args,
+            std::int32_t expected) {
+    out_.names.push_back(std::move(name));
+    out_.table.calls.push_back(Call{.number = nr, .args = args, .expected = expected});
+    return out_.table.calls.back();
+  }
+  void add_any(std::string name, std::uint16_t nr, std::array<Argument, 4> args) {
+    add(std::move(name), nr, args, kAnyResult).any_result = true;
+  }
+
+  int lend() { return request_.lent.at(next_lent_++); }
+
+  int receive(int channel, int donor_fd, const char* what) {
+    const int fd = lend();
+    add(std::string("pidfd_getfd of ") + what, SYS_pidfd_getfd,
+        {number(channel), number(donor_fd), number(0), {}}, fd)
+        .yields_descriptor = true;
+    kept_open_.push_back(fd);
+    return fd;
+  }
+
+  /// Opens all that the process will need, its channel to the donor first.
+  void receive_all() {
+    const bool has_fds = descriptors() != nullptr;
+    if (!has_fds && !commits<step::DropTerminal>() && !commits<step::LeaveAsLeader>() &&
+        !commits<step::TakeTerminal>()) {
+      return;
+    }
+    const int channel = lend();
+    add("pidfd_open", SYS_pidfd_open, {number(request_.donor.pid), number(0), {}, {}}, channel)
+        .yields_descriptor = true;
+    if (has_fds) {
+      for (const proc::Descriptor& fd : descriptors()->fds)
+        keep_both(channel, fd);
+    }
+    if (commits<step::TakeTerminal>()) {
+      new_terminal_ = receive(channel, request_.donor.new_terminal_fd, "the new terminal");
+    }
+    if (commits<step::DropTerminal>() || commits<step::LeaveAsLeader>()) {
+      old_terminal_ = receive(channel, request_.donor.old_terminal_fd, "the old terminal");
+    }
+    add("close", SYS_close, {number(channel), {}, {}, {}}, 0);
+  }
+
+  void keep_both(int channel, const proc::Descriptor& fd) {
+    const auto description = static_cast<std::size_t>(fd.description);
+    if (kept_.count(fd.description) != 0)
+      return;
+    Kept kept;
+    kept.new_fd = receive(channel, request_.donor.new_fds.at(description), "the new terminal");
+    kept.old_fd = lend();
+    add(of_fd("fcntl(F_DUPFD)", fd.fd), SYS_fcntl,
+        {number(fd.fd), number(F_DUPFD_CLOEXEC), number(0), {}}, kept.old_fd)
+        .yields_descriptor = true;
+    kept_open_.push_back(kept.old_fd);
+    kept_[fd.description] = kept;
+  }
+
+  void prepare() {
+    receive_all();
+    for (const PrepareStep& step : request_.plan->prepare) {
+      std::visit(Overload{[this](const step::MoveDescriptors& move) { move_descriptors(move); },
+                          [this](const step::JoinGroup& join) { join_group(join.pgid, true); }},
+                 step);
+    }
+  }
+
+  void move_descriptors(const step::MoveDescriptors& move) {
+    // The snapshot may be older than the freeze in this one bit, so it is looked at again here.
+    for (const proc::Descriptor& fd : move.fds) {
+      add(of_fd("fcntl(F_GETFD)", fd.fd), SYS_fcntl, {number(fd.fd), number(F_GETFD), {}, {}},
+          fd.close_on_exec ? FD_CLOEXEC : 0);
+    }
+    for (const proc::EpollWatch& watch : move.watches)
+      unwatch(watch);
+    for (const proc::Descriptor& fd : move.fds) {
+      add(of_fd("dup3", fd.fd), SYS_dup3,
+          {number(kept_.at(fd.description).new_fd),
+           number(fd.fd),
+           number(fd.close_on_exec ? O_CLOEXEC : 0),
+           {}},
+          fd.fd);
+    }
+    for (const proc::EpollWatch& watch : move.watches)
+      rewatch(watch);
+  }
+
+  // Kernel: an epoll set remembers the open file it was given and not the number -> after dup3 it
+  // goes on watching the old terminal. An entry of a set that two processes share is moved by the
+  // first of them; for the second both calls fail and nothing is left to do. Source: epoll(7) Q&A;
+  // fs/eventpoll.c ep_find; seen.
+  void unwatch(const proc::EpollWatch& watch) {
+    add_any("epoll_ctl(EPOLL_CTL_DEL)", SYS_epoll_ctl,
+            {number(watch.epoll_fd), number(EPOLL_CTL_DEL), number(watch.target_fd), number(0)});
+  }
+  void rewatch(const proc::EpollWatch& watch) {
+    epoll_event event{};
+    event.events = watch.events;
+    event.data.u64 = watch.data;
+    add_any("epoll_ctl(EPOLL_CTL_ADD)", SYS_epoll_ctl,
+            {number(watch.epoll_fd), number(EPOLL_CTL_ADD), number(watch.target_fd), data(event)});
+  }
+
+  void undo() {
+    out_.undo = out_.table.calls.size();
+    const auto& steps = request_.plan->prepare;
+    for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
+      std::visit(
+          Overload{[this](const step::MoveDescriptors& move) { put_back(move); },
+                   [this](const step::JoinGroup& join) { join_group(join.undo_pgid, false); }},
+          *step);
+    }
+    for (const int fd : kept_open_)
+      add_any("close", SYS_close, {number(fd), {}, {}, {}});
+  }
+
+  void put_back(const step::MoveDescriptors& move) {
+    for (const proc::EpollWatch& watch : move.watches)
+      unwatch(watch);
+    for (const proc::Descriptor& fd : move.fds) {
+      add_any(of_fd("dup3", fd.fd), SYS_dup3,
+              {number(kept_.at(fd.description).old_fd),
+               number(fd.fd),
+               number(fd.close_on_exec ? O_CLOEXEC : 0),
+               {}});
+    }
+    for (const proc::EpollWatch& watch : move.watches)
+      rewatch(watch);
+  }
+
+  void commit() {
+    for (const CommitStep& step : request_.plan->commit) {
+      std::visit(Overload{[this](const step::DropTerminal&) {
+                            // ENOTTY: the old terminal was hung up meanwhile and is dropped
+                            // already.
+                            add_any("ioctl(TIOCNOTTY)", SYS_ioctl,
+                                    {number(old_terminal_), number(TIOCNOTTY), {}, {}});
+                          },
+                          [this](const step::NewSession& session) { new_session(session); },
+                          [this](const step::LeaveAsLeader& leave) { leave_as_leader(leave); },
+                          [this](const step::TakeTerminal& take) { take_terminal(take); },
+                          [this](const step::JoinGroup& join) { join_group(join.pgid, true); }},
+                 step);
+    }
+    for (const int fd : kept_open_)
+      add("close", SYS_close, {number(fd), {}, {}, {}}, 0);
+  }
+
+  void join_group(pid_t pgid, bool must_succeed) {
+    if (must_succeed) {
+      add("setpgid", SYS_setpgid, {number(0), number(pgid), {}, {}}, 0);
+    } else {
+      add_any("setpgid", SYS_setpgid, {number(0), number(pgid), {}, {}});
+    }
+  }
+
+  void new_session(const step::NewSession& session) {
+    if (session.via_pgid != 0)
+      join_group(session.via_pgid, true);
+    add("setsid", SYS_setsid, {}, request_.process->stat.pid);
+  }
+
+  // Kernel: a session leader's TIOCNOTTY sends SIGHUP and SIGCONT to the foreground group -> that
+  // is made the leader's own first, and with all signals blocked both stay queued and can be taken
+  // out again by the leader itself. A blocked signal is queued even if it is ignored. Source:
+  // drivers/tty/tty_jobctrl.c disassociate_ctty, kernel/signal.c sig_ignored; seen.
+  void leave_as_leader(const step::LeaveAsLeader& leave) {
+    const pid_t own = request_.process->stat.pgid;
+    add("ioctl(TIOCSPGRP) of the old terminal", SYS_ioctl,
+        {number(old_terminal_), number(TIOCSPGRP), data(own), {}}, 0);
+    add("ioctl(TIOCNOTTY)", SYS_ioctl, {number(old_terminal_), number(TIOCNOTTY), {}, {}}, 0);
+    if (leave.consume_hup)
+      consume(SIGHUP);
+    if (leave.consume_cont)
+      consume(SIGCONT);
+  }
+
+  void consume(int signo) {
+    const std::uint64_t set = 1ULL << static_cast<unsigned>(signo - 1);
+    const std::array<std::int64_t, 2> no_time = {0, 0};  // struct timespec
+    add_any("rt_sigtimedwait", SYS_rt_sigtimedwait,
+            {data(set), number(0), data(no_time), number(sizeof set)});
+  }
+
+  void take_terminal(const step::TakeTerminal& take) {
+    add("ioctl(TIOCSCTTY)", SYS_ioctl, {number(new_terminal_), number(TIOCSCTTY), number(0), {}},
+        0);
+    if (take.foreground_pgid == 0)
+      return;
+    add_any("ioctl(TIOCSPGRP)", SYS_ioctl,
+            {number(new_terminal_), number(TIOCSPGRP), data(take.foreground_pgid), {}});
+  }
+
+  std::size_t stop(int signo) {
+    add_any("stop", SYS_tgkill,
+            {number(request_.process->stat.pid), number(request_.tid), number(signo), {}});
+    return out_.table.calls.size() - 1;
+  }
+
+  void finish() {
+    if (!mask_.in_data)
+      mask_ = data(request_.signal_mask);
+    add_any("rt_sigprocmask", SYS_rt_sigprocmask,
+            {number(SIG_SETMASK), mask_, number(0), number(sizeof request_.signal_mask)});
+    add("end", 0, {}, 0).is_end = true;
+  }
+
+  template <class T>
+  Argument data(const T& value) {
+    return out_.table.add_data(std::as_bytes(std::span(&value, 1)));
+  }
+
+  [[nodiscard]] const step::MoveDescriptors* descriptors() const {
+    for (const PrepareStep& step : request_.plan->prepare) {
+      if (const auto* move = std::get_if<step::MoveDescriptors>(&step))
+        return move;
+    }
+    return nullptr;
+  }
+
+  template <class Step>
+  [[nodiscard]] bool commits() const {
+    for (const CommitStep& step : request_.plan->commit) {
+      if (std::holds_alternative<Step>(step))
+        return true;
+    }
+    return false;
+  }
+
+  const TableRequest& request_;
+  std::size_t next_lent_;
+  BatchTable out_;
+  std::map<int, Kept> kept_;    // by description
+  std::vector<int> kept_open_;  // lent descriptors that stay open until the end
+  int new_terminal_ = -1;
+  int old_terminal_ = -1;
+  Argument mask_;
+};
+
+}  // namespace
+
+BatchTable make_batch_table(const TableRequest& request) {
+  return Builder(request).build();
+}
+
+}  // namespace grab::tracer

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT
+// Turns what a plan says of one process into the table of calls that its batch makes. Pure.
+//
+// The table of one process, and what becomes of it if the tracer dies in each part:
+//   prepare...  stop | undo...  [stop] mask end      it undoes by itself what it has prepared
+//   commit...   stop | mask end                      it completes its part
+// Any unexpected result leads to the first stop; going on from there undoes.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "arch/batch.h"
+#include "proc/snapshot.h"
+#include "tracer/plan.h"
+
+namespace grab::tracer {
+
+/// Where a process gets its new descriptors from: another process that holds them.
+// Kernel: pidfd_getfd(2) gives the caller the very open file description of another process, so
+// that sharing is kept over the whole tree, needs no path and writes no memory. Source:
+// pidfd_getfd(2), Linux >= 5.6; seen.
+struct Donor {
+  pid_t pid = 0;
+  std::vector<int> new_fds;  ///< by description of the snapshot: its successor on the new pts
+  int new_terminal_fd = -1;  ///< the new pts, read-write
+  int old_terminal_fd = -1;  ///< the old terminal, -1 if there is none
+};
+
+struct BatchTable {
+  arch::CallTable table;
+  std::vector<std::string> names;  ///< by call: "dup3 of descriptor 1", for errors
+  std::size_t prepare = 0;         ///< index of the first call of each part
+  std::size_t first_stop = 0;
+  std::size_t undo = 0;
+  std::size_t undo_stop = 0;  ///< makes no stop until its signal is set, see kStopSignalArgument
+  std::size_t commit = 0;
+};
+
+/// The argument of a stop call that holds its signal.
+inline constexpr std::size_t kStopSignalArgument = 2;
+
+struct TableRequest {
+  const ProcessPlan* plan = nullptr;
+  const proc::Process* process = nullptr;
+  Donor donor;
+  pid_t tid = 0;                  ///< the thread that runs it
+  std::uint64_t signal_mask = 0;  ///< to be put back at the end
+  std::vector<int> lent;      ///< free descriptor numbers, ascending, lent_descriptors() of them
+  std::size_t lent_used = 0;  ///< how many of them another process with the same table has in use
+};
+
+/// Makes the table.
+[[nodiscard]] BatchTable make_batch_table(const TableRequest& request);
+
+}  // namespace grab::tracer

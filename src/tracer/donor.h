@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT
+// Holds the descriptors that the processes of a tree take over, in a process that they may take
+// them from.
+#pragma once
+
+#include <sys/types.h>
+
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "base/error.h"
+#include "base/unique_fd.h"
+#include "proc/snapshot.h"
+#include "tracer/batch_table.h"
+
+namespace grab::tracer {
+
+class DonorSet {
+ public:
+  /// Opens, on the pts of `ptmx`, one description for each of the snapshot's, with the same access
+  /// mode and flags. `old_terminal_fd` is borrowed, -1 if there is none.
+  [[nodiscard]] static Result<DonorSet> open(int ptmx, const proc::Snapshot& snapshot,
+                                             int old_terminal_fd);
+  DonorSet(DonorSet&&) noexcept;
+  DonorSet& operator=(DonorSet&&) noexcept;
+  ~DonorSet();
+
+  /// The donor for one process: ourselves, or a process of ours with its user and group ids.
+  [[nodiscard]] Result<Donor> for_process(const proc::Process& process);
+
+  /// The new pts, read-write; borrowed.
+  [[nodiscard]] int terminal_fd() const { return terminal_.get(); }
+
+ private:
+  DonorSet() = default;
+  struct Holder;  ///< a process that holds copies until its pipe is closed
+  UniqueFd terminal_;
+  std::vector<UniqueFd> descriptions_;
+  int old_terminal_fd_ = -1;
+  std::map<std::pair<unsigned, unsigned>, std::unique_ptr<Holder>> holders_;  // by uid and gid
+};
+
+}  // namespace grab::tracer

@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: MIT
+#include "tracer/move.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <set>
+
+#include "base/text.h"
+#include "proc/tree_reader.h"
+#include "tracer/batch_run.h"
+#include "tracer/donor.h"
+#include "tracer/refusal.h"
+#include "tracer/tell.h"
+#include "tracer/terminal.h"
+#include "tracer/tracees.h"
+
+namespace grab::tracer {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kLeaveScreenLimit{
+    500};  // vim, less and htop take 1-20 ms; a program that only catches SIGTSTP waits in vain
+constexpr milliseconds kTellLimit{500};  // a shell that is told takes 0.4-4 ms
+constexpr milliseconds kReapLimit{50};   // for a parent to reap a zombie that is in the way
+constexpr milliseconds kPromptLimit{
+    1000};  // for a shell that is not told to take its terminal back
+
+class Move {
+ public:
+  Move(pid_t named, const MoveOptions& options, int ptmx, const MoveChannel& channel)
+      : named_(named), options_(options), ptmx_(ptmx), channel_(channel) {}
+
+  Status run() {
+    GRAB_TRY(auto reader, proc::TreeReader::open(named_, {.force_stdio = options_.force_stdio}));
+    reader_ = std::make_unique<proc::TreeReader>(std::move(reader));
+    GRAB_CHECK(look_first());
+    tracees_ = std::make_unique<Tracees>(*reader_);
+    const Status moved = freeze_and_move();
+    if (!moved) {
+      let_go();
+      return moved;
+    }
+    tell();
+    return {};
+  }
+
+ private:
+  Status look_first() {
+    const auto deadline = Clock::now() + kReapLimit;
+    for (;;) {
+      GRAB_TRY(snapshot_, reader_->read());
+      GRAB_TRY(plan_, plan_move(snapshot_, options_));
+      const bool blocked = plan_.topology == Topology::kKeepSession && !options_.keep_session;
+      if (!blocked || Clock::now() > deadline)
+        return {};
+      // Most often a zombie that its parent is about to reap.
+      constexpr timespec kMoment{0, 2'000'000};
+      (void)nanosleep(&kMoment, nullptr);
+    }
+  }
+
+  [[nodiscard]] Clock::time_point freeze_deadline() const {
+    return Clock::now() + std::chrono::duration_cast<Clock::duration>(
+                              std::chrono::duration<double>(options_.timeout_s));
+  }
+
+  Status freeze_and_move() {
+    GRAB_CHECK(tracees_->seize_all(freeze_deadline()));
+    leave_screen();
+    GRAB_CHECK(stop_job_for_shell());
+    GRAB_CHECK(tracees_->stop_all(freeze_deadline()));
+    GRAB_TRY(snapshot_, reader_->reread(snapshot_));
+    GRAB_TRY(plan_, plan_again());
+    GRAB_TRY(auto donors, DonorSet::open(ptmx_, snapshot_, reader_->old_terminal_fd()));
+    GRAB_CHECK(set_modes(reader_->old_terminal_fd(), donors.terminal_fd(), plan_.modes));
+    GRAB_CHECK(load_batches(donors));
+    report_held();
+    if (const Status done = run_batches(); !done) {
+      undo();
+      return done;
+    }
+    carry_type_ahead();
+    release();
+    channel_.report(moved());
+    return {};
+  }
+
+  /// The plan on what was found with the tree stopped. What was done to the screen and the job
+  /// before stays done.
+  Result<MovePlan> plan_again() {
+    // The first look knows best who was stopped: now all are.
+    GRAB_TRY(MovePlan plan, plan_move(snapshot_, options_));
+    plan.leave_screen = plan_.leave_screen;
+    for (const pid_t pid : screen_left_)
+      plan.continue_after.push_back(pid);
+    for (const pid_t pid : stopped_for_shell_)
+      plan.continue_after.push_back(pid);
+    if (plan_.tell.how == TellShell::How::kStopFirst) {
+      plan.tell = plan_.tell;
+      plan.modes = plan_.modes;
+    }
+    return plan;
+  }
+
+  void leave_screen() {
+    if (plan_.leave_screen.empty())
+      return;
+    screen_left_ = tracees_->leave_screen(plan_.leave_screen, Clock::now() + kLeaveScreenLimit);
+  }
+
+  /// Design 2.6: a shell that cannot be told must see its job stop, to take its terminal back.
+  Status stop_job_for_shell() {
+    if (plan_.tell.how != TellShell::How::kStopFirst)
+      return {};
+    for (const proc::Process& process : snapshot_.processes) {
+      if (process.is_zombie() || process.stat.pgid != plan_.tell.job_pgid)
+        continue;
+      if (process.stat.state == 'T' || kill(process.stat.pid, SIGSTOP) != 0)
+        continue;
+      stopped_for_shell_.push_back(process.stat.pid);
+    }
+    const auto deadline = Clock::now() + kPromptLimit;
+    const auto shell_has_terminal = [this] {
+      const auto now = reader_->read();
+      return now && now->old_terminal.foreground_pgid != plan_.tell.job_pgid;
+    };
+    tracees_->serve(shell_has_terminal, deadline);
+    return {};
+  }
+
+  Status load_batches(DonorSet& donors) {
+    std::map<pid_t, std::size_t> lent;  // by descriptor table
+    const auto threads = tracees_->by_process();
+    for (const ProcessPlan& plan : plan_.processes) {
+      if (plan.prepare.empty() && plan.commit.empty())
+        continue;
+      const proc::Process* process = snapshot_.find(plan.pid);
+      const auto tids = threads.find(plan.pid);
+      if (process == nullptr || tids == threads.end())
+        continue;  // it has ended meanwhile
+      const pid_t tid = tids->second.front();
+      GRAB_TRY(const int mem_fd, reader_->mem_fd(plan.pid));
+      GRAB_TRY(BatchRun run, BatchRun::look(*process, tid, mem_fd));
+      TableRequest request;
+      request.plan = &plan;
+      request.process = process;
+      GRAB_TRY(request.donor, donors.for_process(*process));
+      request.tid = tid;
+      request.signal_mask = run.signal_mask();
+      request.lent_used = lent[process->fd_table_of];
+      request.lent = free_descriptors(*process, request.lent_used + lent_descriptors(*process));
+      lent[process->fd_table_of] += lent_descriptors(*process);
+      GRAB_CHECK(run.load(make_batch_table(request)));
+      if (plan.pid == plan_.root)
+        root_run_ = runs_.size();
+      runs_.push_back(std::move(run));
+    }
+    return {};
+  }
+
+  void report_held() {
+    Held held;
+    for (const proc::Process& process : snapshot_.processes) {
+      const bool was_stopped = process.stat.state == 'T';
+      if (!process.is_zombie() && (!was_stopped || screen_left_.count(process.stat.pid) != 0)) {
+        held.processes.push_back({process.stat.pid, process.stat.start_time});
+      }
+    }
+    channel_.report(held);
+  }
+
+  /// Prepares all, then commits all, root first. On an error nothing has been committed.
+  Status run_batches() {
+    GRAB_CHECK(prepare());
+    if (root_run_) {
+      GRAB_CHECK(runs_[*root_run_].start_commit());
+      GRAB_CHECK(runs_[*root_run_].await());
+    }
+    // From here on there is no way back, and none is needed: what is left cannot fail but by a
+    // process's death.
+    for (std::size_t i = 0; i < runs_.size(); i++) {
+      if (i != root_run_)
+        (void)runs_[i].start_commit();
+    }
+    for (std::size_t i = 0; i < runs_.size(); i++) {
+      if (i != root_run_)
+        note_failure(runs_[i].await());
+    }
+    return {};
+  }
+
+  Status prepare() {
+    // The first one makes the group that the others join.
+    if (!runs_.empty()) {
+      prepared_ = 1;
+      GRAB_CHECK(runs_.front().start_prepare());
+      GRAB_CHECK(runs_.front().await());
+    }
+    Status first_failure;
+    for (; prepared_ < runs_.size(); prepared_++) {
+      if (const Status started = runs_[prepared_].start_prepare(); !started) {
+        first_failure = started;
+        break;
+      }
+    }
+    for (std::size_t i = 1; i < prepared_; i++) {
+      const Status done = runs_[i].await();
+      if (!done && first_failure)
+        first_failure = done;
+    }
+    return first_failure;
+  }
+
+  void note_failure(const Status& status) {
+    if (!status && status.error().kind != ErrorKind::kGone) {
+      warnings_.push_back(status.error().message());
+    }
+  }
+
+  void undo() {
+    for (std::size_t i = prepared_; i-- > 0;) {
+      if (runs_[i].start_undo())
+        (void)runs_[i].await();
+    }
+  }
+
+  void carry_type_ahead() {
+    if (!plan_.carry_type_ahead || reader_->old_terminal_fd() < 0)
+      return;
+    const std::string typed = take_type_ahead(reader_->old_terminal_fd());
+    if (!typed.empty())
+      (void)!write(ptmx_, typed.data(), typed.size());
+  }
+
+  void release() {
+    for (BatchRun& run : runs_) {
+      run.finish();
+      tracees_->forget(run.tid());
+    }
+    tracees_->detach_all();
+    frozen_ = Clock::now() - tracees_->first_interrupt();
+    for (const pid_t pid : plan_.continue_after)
+      (void)kill(pid, SIGCONT);
+  }
+
+  /// After a failure: everything goes on as it was.
+  void let_go() {
+    for (BatchRun& run : runs_) {
+      run.finish();
+      tracees_->forget(run.tid());
+    }
+    tracees_->detach_all();
+    for (const pid_t pid : screen_left_)
+      (void)kill(pid, SIGCONT);
+    for (const pid_t pid : stopped_for_shell_)
+      (void)kill(pid, SIGCONT);
+  }
+
+  [[nodiscard]] Moved moved() const {
+    Moved moved;
+    moved.root_name = name_of(*snapshot_.find(plan_.root));
+    moved.old_terminal = snapshot_.old_terminal.name;
+    moved.topology = plan_.topology;
+    for (const ProcessPlan& plan : plan_.processes) {
+      if (plan.role != Role::kRoot && plan.role != Role::kFollower)
+        continue;
+      moved.processes.push_back({plan.pid, snapshot_.find(plan.pid)->stat.start_time});
+    }
+    moved.job_pgid = plan_.job_pgid;
+    moved.follower_pgids = plan_.follower_pgids;
+    moved.redraw = plan_.redraw;
+    moved.status_pid = plan_.status_pid;
+    moved.warnings = plan_.warnings;
+    moved.warnings.insert(moved.warnings.end(), warnings_.begin(), warnings_.end());
+    moved.frozen_ms = std::chrono::duration<double, std::milli>(frozen_).count();
+    return moved;
+  }
+
+  void tell() {
+    const TellShell& tell = plan_.tell;
+    if (tell.how == TellShell::How::kStopFirst)
+      channel_.notice(tell.why);
+    if (tell.how != TellShell::How::kTold)
+      return;
+    const Result<Told> told =
+        tell_shell(tell.shell, tell.job_pgid, tell.children, tell.wait_status, kTellLimit);
+    if (!told) {
+      channel_.notice("the old shell could not be told: " + told.error().message() +
+                      "; type `disown` there before you close its window");
+    } else if (!told->left.empty()) {
+      channel_.notice(
+          "the old shell " + std::to_string(tell.shell) +
+          " has not asked for its job; type `disown` there before you close its window");
+    }
+  }
+
+  pid_t named_;
+  const MoveOptions& options_;
+  int ptmx_;
+  const MoveChannel& channel_;
+  std::unique_ptr<proc::TreeReader> reader_;
+  std::unique_ptr<Tracees> tracees_;
+  proc::Snapshot snapshot_;
+  MovePlan plan_;
+  std::set<pid_t> screen_left_;
+  std::vector<pid_t> stopped_for_shell_;
+  std::vector<BatchRun> runs_;
+  std::optional<std::size_t> root_run_;
+  std::size_t prepared_ = 0;
+  std::vector<std::string> warnings_;
+  Clock::duration frozen_{};
+};
+
+}  // namespace
+
+Status run_move(pid_t named, const MoveOptions& options, int ptmx, const MoveChannel& channel) {
+  return Move(named, options, ptmx, channel).run();
+}
+
+}  // namespace grab::tracer

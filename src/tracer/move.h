@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: MIT
+// The move itself, as the tracer process carries it out:
+// look, plan, seize, stop, look again, plan again, prepare, commit, release; then the old shell is
+// told.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "base/error.h"
+#include "tracer/report.h"
+#include "tracer/tracer.h"
+
+namespace grab::tracer {
+
+struct MoveChannel {
+  std::function<void(const Report&)> report;       ///< Held before anything is risked, then Moved
+  std::function<void(const std::string&)> notice;  ///< a sentence for the user, after Moved
+};
+
+/// Runs in a process that has nothing else to wait for. Reports Held and Moved itself.
+/// Errors: those of move_tree(); every one leaves the tree as it was.
+[[nodiscard]] Status run_move(pid_t named, const MoveOptions& options, int ptmx,
+                              const MoveChannel& channel);
+
+}  // namespace grab::tracer

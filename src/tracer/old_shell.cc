@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: MIT
+#include "tracer/old_shell.h"
+
+#include <algorithm>
+#include <array>
+#include <csignal>
+#include <string_view>
+
+#include "base/text.h"
+#include "tracer/refusal.h"
+
+namespace grab::tracer {
+namespace {
+
+using proc::Process;
+using proc::Snapshot;
+
+/// Shells that look for ended jobs only when the next command is typed, and signal no job when they
+/// go.
+bool waits_only_for_commands(const Process& shell) {
+  constexpr std::array<std::string_view, 4> kNames = {"dash", "ash", "sh", "busybox"};
+  return std::find(kNames.begin(), kNames.end(), shell.stat.comm) != kNames.end();
+}
+
+bool contains(const std::vector<pid_t>& pids, pid_t pid) {
+  return std::find(pids.begin(), pids.end(), pid) != pids.end();
+}
+
+std::vector<pid_t> children_of_job(const Snapshot& snapshot, pid_t parent, pid_t pgid) {
+  std::vector<pid_t> children;
+  for (const Process& process : snapshot.processes) {
+    if (process.stat.ppid == parent && process.stat.pgid == pgid && !process.is_zombie()) {
+      children.push_back(process.stat.pid);
+    }
+  }
+  return children;
+}
+
+std::string disown_advice(const Process& shell, pid_t root) {
+  return "type `disown " + std::to_string(root) + "` in " + name_of(shell) +
+         " before its window is closed (zsh: `disown %JOB`), since it may hang up the jobs that it "
+         "knows";
+}
+
+TellShell decide_for_leader(const Snapshot& snapshot, const Process& parent, TellShell tell) {
+  if (!contains(snapshot.old_ptmx_keepers, parent.stat.pid)) {
+    tell.why = "its parent " + name_of(parent) + " does not hold its terminal";
+    return tell;
+  }
+  if (!is_traceable(parent, snapshot.self) || contains(snapshot.self.lineage, parent.stat.pid)) {
+    tell.why = name_of(parent) + ", which holds the old terminal, cannot be told";
+    return tell;
+  }
+  tell.how = TellShell::How::kTold;
+  tell.wait_status = 0;  // as after `exit`: the old window closes in the ordinary way
+  tell.why = "the keeper of the old terminal";
+  return tell;
+}
+
+}  // namespace
+
+bool is_interactive_shell(const Process& process) {
+  const proc::Status& status = process.status;
+  return status.ignored.has(SIGTTOU) && (status.ignored.has(SIGTERM) || status.caught.has(SIGTERM));
+}
+
+TellShell decide_telling(const Snapshot& snapshot, const Process& root, pid_t pgid, bool leader,
+                         bool foreground) {
+  TellShell tell;
+  tell.job_pgid = pgid;
+  if (!snapshot.parent || snapshot.parent->stat.pid <= 1) {
+    tell.why = "nobody waits for it";
+    return tell;
+  }
+  const Process& parent = *snapshot.parent;
+  tell.shell = parent.stat.pid;
+  tell.children = children_of_job(snapshot, parent.stat.pid, pgid);
+  if (leader)
+    return decide_for_leader(snapshot, parent, tell);
+  if (!is_interactive_shell(parent) || parent.stat.sid != root.stat.sid ||
+      parent.stat.pgid == pgid) {
+    tell.why = name_of(parent) + " is not an interactive shell and goes on waiting";
+    return tell;
+  }
+  if (contains(snapshot.self.lineage, parent.stat.pid)) {
+    tell.why =
+        "it is the shell that grab was started from: " + disown_advice(parent, root.stat.pid);
+    return tell;
+  }
+  if (!is_traceable(parent, snapshot.self)) {
+    tell.how = foreground ? TellShell::How::kStopFirst : TellShell::How::kNobody;
+    tell.why = name_of(parent) + " cannot be traced: " + disown_advice(parent, root.stat.pid);
+    return tell;
+  }
+  if (!foreground && waits_only_for_commands(parent)) {
+    tell.why = name_of(parent) + " asks for its jobs at its next command, and signals none of them";
+    return tell;
+  }
+  tell.how = TellShell::How::kTold;
+  // Shells break off the rest of the command line after a job that SIGINT has ended, as after ^C; a
+  // job in the background they only report, and "Hangup" is what has happened to its terminal.
+  tell.wait_status = foreground ? SIGINT : SIGHUP;
+  tell.why = "the shell";
+  return tell;
+}
+
+}  // namespace grab::tracer

@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: MIT
+#include "tracer/plan.h"
+
+#include <algorithm>
+#include <csignal>
+#include <set>
+
+#include "base/text.h"
+#include "tracer/old_shell.h"
+#include "tracer/refusal.h"
+
+namespace grab::tracer {
+namespace {
+
+using proc::Process;
+using proc::Snapshot;
+
+/// What every part of the planning looks at.
+struct Scene {
+  const Snapshot& snapshot;
+  const MoveOptions& options;
+  const Process& root;
+  pid_t old_pgid = 0;  ///< root's group before the move
+  pid_t new_pgid = 0;  ///< the group that root's followers go into together, 0 if there are none
+  bool foreground = false;
+};
+
+bool in_terminal_session(const Scene& scene, const Process& process) {
+  return scene.snapshot.old_terminal.device != 0 &&
+         process.stat.tty == scene.snapshot.old_terminal.device;
+}
+
+bool is_session_leader(const Process& process) {
+  return process.stat.sid == process.stat.pid;
+}
+bool is_group_leader(const Process& process) {
+  return process.stat.pgid == process.stat.pid;
+}
+
+/// The leader of the named process's job if it is of the tree, else the named process.
+const Process& find_root(const Snapshot& snapshot, const MoveOptions& options) {
+  const Process& named = *snapshot.find(snapshot.named);
+  if (!options.whole_tree)
+    return named;
+  const bool names_a_job = !snapshot.parent || snapshot.parent->stat.pgid != named.stat.pgid;
+  const Process* leader = snapshot.find(named.stat.pgid);
+  const bool usable = leader != nullptr && !leader->is_zombie() && is_group_leader(*leader);
+  return names_a_job && usable ? *leader : named;
+}
+
+/// The live processes that share root's group, without root, in the order of the snapshot.
+std::vector<const Process*> group_companions(const Scene& scene) {
+  std::vector<const Process*> companions;
+  if (!scene.options.whole_tree)
+    return companions;
+  for (const Process& process : scene.snapshot.processes) {
+    if (process.stat.pid != scene.root.stat.pid && !process.is_zombie() &&
+        process.stat.pgid == scene.old_pgid) {
+      companions.push_back(&process);
+    }
+  }
+  return companions;
+}
+
+/// Who keeps a process group with root's pid in being after root has left it; empty if nobody.
+// Kernel: setsid(2) fails with EPERM as long as any process, a zombie too, is in the group whose
+// number is the caller's pid -> root cannot make a session then. Source: kernel/sys.c ksys_setsid;
+// seen.
+std::string holder_of_group(const Scene& scene) {
+  const pid_t pgid = scene.root.stat.pid;
+  for (const Process& process : scene.snapshot.processes) {
+    if (process.stat.pgid == pgid && process.is_zombie()) {
+      return "the zombie " + name_of(process) + " holds its process group";
+    }
+  }
+  for (const proc::Outsider& outsider : scene.snapshot.outsiders) {
+    if (outsider.pgid == pgid) {
+      return "process " + std::to_string(outsider.pid) +
+             ", which is not of the tree, holds its process group";
+    }
+  }
+  return {};
+}
+
+/// A group of root's session that root can step into before setsid(2), 0 if there is none.
+pid_t stepping_stone(const Scene& scene) {
+  if (scene.new_pgid != 0)
+    return scene.new_pgid;
+  const auto& parent = scene.snapshot.parent;
+  const pid_t own = scene.root.stat.pgid;
+  if (parent && parent->stat.sid == scene.root.stat.sid && parent->stat.pgid != own) {
+    return parent->stat.pgid;
+  }
+  for (const pid_t pgid : scene.snapshot.session_pgids) {
+    if (pgid != own)
+      return pgid;
+  }
+  for (const Process& process : scene.snapshot.processes) {
+    if (!process.is_zombie() && process.stat.sid == scene.root.stat.sid &&
+        process.stat.pgid != own) {
+      return process.stat.pgid;
+    }
+  }
+  return 0;
+}
+
+void decide_topology(const Scene& scene, MovePlan& plan) {
+  if (is_session_leader(scene.root)) {
+    plan.topology = Topology::kSessionLeader;
+    if (scene.options.keep_session)
+      plan.topology_why = "a session leader keeps its session anyway";
+    return;
+  }
+  plan.topology = Topology::kKeepSession;
+  if (scene.options.keep_session) {
+    plan.topology_why = "asked for by --keep-session";
+    return;
+  }
+  plan.topology_why = holder_of_group(scene);
+  if (!plan.topology_why.empty())
+    return;
+  if (is_group_leader(scene.root) && stepping_stone(scene) == 0) {
+    plan.topology_why = "its session has no other process group to step into";
+    return;
+  }
+  plan.topology = Topology::kNewSession;
+}
+
+void add_descriptors(const Process& process, ProcessPlan& plan) {
+  if (process.fd_table_of != process.stat.pid || process.moved_fds.empty())
+    return;
+  plan.prepare.emplace_back(step::MoveDescriptors{process.moved_fds, process.epoll_watches});
+}
+
+ProcessPlan plan_root(const Scene& scene, Topology topology) {
+  const proc::Stat& stat = scene.root.stat;
+  ProcessPlan plan{.pid = stat.pid, .role = Role::kRoot, .prepare = {}, .commit = {}, .note = {}};
+  add_descriptors(scene.root, plan);
+  switch (topology) {
+    case Topology::kNewSession:
+      plan.commit.emplace_back(
+          step::NewSession{is_group_leader(scene.root) ? stepping_stone(scene) : 0});
+      plan.commit.emplace_back(step::TakeTerminal{});
+      break;
+    case Topology::kSessionLeader: {
+      const proc::Status& status = scene.root.status;
+      const auto pending = [&](int signo) {
+        return status.pending.has(signo) || status.shared_pending.has(signo);
+      };
+      if (in_terminal_session(scene, scene.root)) {
+        plan.commit.emplace_back(step::LeaveAsLeader{!pending(SIGHUP), !pending(SIGCONT)});
+      }
+      const pid_t front = scene.snapshot.old_terminal.foreground_pgid;
+      plan.commit.emplace_back(step::TakeTerminal{scene.foreground ? front : stat.pid});
+      break;
+    }
+    case Topology::kKeepSession:
+      if (scene.new_pgid != 0) {
+        plan.prepare.emplace_back(step::JoinGroup{scene.new_pgid, scene.old_pgid});
+      }
+      if (in_terminal_session(scene, scene.root))
+        plan.commit.emplace_back(step::DropTerminal{});
+      plan.note = "no controlling terminal, nor have its children: they cannot open /dev/tty";
+      break;
+  }
+  return plan;
+}
+
+ProcessPlan plan_follower(const Scene& scene, const Process& process, Topology topology) {
+  ProcessPlan plan{
+      .pid = process.stat.pid, .role = Role::kFollower, .prepare = {}, .commit = {}, .note = {}};
+  add_descriptors(process, plan);
+  const bool companion = process.stat.pgid == scene.old_pgid && scene.new_pgid != 0;
+  const bool has_terminal = in_terminal_session(scene, process);
+  if (companion)
+    plan.prepare.emplace_back(step::JoinGroup{scene.new_pgid, scene.old_pgid});
+  if (topology == Topology::kSessionLeader) {
+    // The leader's TIOCNOTTY takes the terminal from the whole session, and hangs up the leader's
+    // group: nobody else may be in it at that moment.
+    if (companion)
+      plan.commit.emplace_back(step::JoinGroup{scene.old_pgid, scene.old_pgid});
+    if (has_terminal)
+      plan.note = "job control as before, but it and its children cannot open /dev/tty";
+  } else if (has_terminal && !is_session_leader(process)) {
+    plan.commit.emplace_back(step::DropTerminal{});
+    plan.note = "no controlling terminal, nor have its children: they cannot open /dev/tty";
+  } else if (has_terminal) {
+    plan.note = "a session leader of its own: it keeps the old terminal as controlling terminal";
+  }
+  if (plan.prepare.empty() && plan.commit.empty())
+    plan.role = Role::kUntouched;
+  return plan;
+}
+
+/// The processes in the order of their prepare: the one that the new group is named after comes
+/// first, root last.
+std::vector<ProcessPlan> plan_processes(const Scene& scene, Topology topology) {
+  std::vector<ProcessPlan> plans;
+  for (const Process& process : scene.snapshot.processes) {
+    if (process.stat.pid == scene.root.stat.pid)
+      continue;
+    if (process.is_zombie()) {
+      plans.push_back({process.stat.pid, Role::kZombie, {}, {}, "has ended; waits to be reaped"});
+    } else if (!scene.options.whole_tree) {
+      plans.push_back({process.stat.pid, Role::kUntouched, {}, {}, "not on this terminal"});
+    } else {
+      plans.push_back(plan_follower(scene, process, topology));
+    }
+  }
+  std::stable_partition(plans.begin(), plans.end(),
+                        [&](const ProcessPlan& plan) { return plan.pid == scene.new_pgid; });
+  plans.push_back(plan_root(scene, topology));
+  return plans;
+}
+
+bool is_foreground(const Snapshot& snapshot, const Process& root, pid_t old_pgid) {
+  const pid_t front = snapshot.old_terminal.foreground_pgid;
+  if (front <= 0 || snapshot.old_terminal.device == 0 ||
+      root.stat.tty != snapshot.old_terminal.device) {
+    return false;
+  }
+  if (front == old_pgid)
+    return true;
+  return std::any_of(
+      snapshot.processes.begin(), snapshot.processes.end(),
+      [&](const Process& process) { return process.stat.pgid == front && !process.is_zombie(); });
+}
+
+bool is_stopped(const Process& process) {
+  return process.stat.state == 'T';
+}
+
+/// Programs of the foreground job that take part in what happens to the screen.
+void plan_screen(const Scene& scene, MovePlan& plan) {
+  if (!scene.foreground || is_stopped(scene.root))
+    return;
+  const pid_t front = scene.snapshot.old_terminal.foreground_pgid;
+  for (const Process& process : scene.snapshot.processes) {
+    if (process.is_zombie() || process.stat.pgid != front || process.moved_fds.empty())
+      continue;
+    if (process.status.caught.has(SIGTSTP) && !is_stopped(process)) {
+      plan.leave_screen.push_back(process.stat.pid);
+    }
+    if (process.status.caught.has(SIGWINCH))
+      plan.redraw.push_back(process.stat.pid);
+  }
+}
+
+/// What the relay has to know of groups.
+void plan_groups(const Scene& scene, MovePlan& plan) {
+  std::set<pid_t> followers;
+  switch (plan.topology) {
+    case Topology::kNewSession:
+      plan.job_pgid = scene.root.stat.pid;
+      if (scene.new_pgid != 0)
+        followers.insert(scene.new_pgid);
+      break;
+    case Topology::kSessionLeader:
+      plan.job_pgid = scene.root.stat.pid;
+      break;
+    case Topology::kKeepSession:
+      plan.job_pgid = scene.new_pgid != 0 ? scene.new_pgid : scene.old_pgid;
+      break;
+  }
+  const pid_t front = scene.snapshot.old_terminal.foreground_pgid;
+  if (plan.topology != Topology::kSessionLeader && scene.foreground && front != scene.old_pgid) {
+    followers.insert(front);
+  }
+  plan.follower_pgids.assign(followers.begin(), followers.end());
+}
+
+/// The last command of a pipeline gives a job its status, as shells have it.
+pid_t find_status_pid(const Scene& scene, const TellShell& tell) {
+  const Process* last = &scene.root;
+  for (const pid_t pid : tell.children) {
+    const Process* process = scene.snapshot.find(pid);
+    if (process->stat.start_time > last->stat.start_time ||
+        (process->stat.start_time == last->stat.start_time && process->stat.pid > last->stat.pid)) {
+      last = process;
+    }
+  }
+  return last->stat.pid;
+}
+
+void plan_continuing(const Scene& scene, MovePlan& plan) {
+  if (scene.options.keep_stopped || plan.topology == Topology::kSessionLeader)
+    return;
+  for (const Process& process : scene.snapshot.processes) {
+    if (is_stopped(process) && process.stat.pgid == scene.old_pgid) {
+      plan.continue_after.push_back(process.stat.pid);
+    }
+  }
+}
+
+}  // namespace
+
+const ProcessPlan* MovePlan::find(pid_t pid) const {
+  const auto found = std::find_if(processes.begin(), processes.end(),
+                                  [pid](const ProcessPlan& plan) { return plan.pid == pid; });
+  return found == processes.end() ? nullptr : &*found;
+}
+
+std::string name_of(const Process& process) {
+  return std::to_string(process.stat.pid) + " (" + printable(process.stat.comm) + ")";
+}
+
+Result<MovePlan> plan_move(const Snapshot& snapshot, const MoveOptions& options) {
+  GRAB_CHECK(check_movable(snapshot, options));
+  const Process& root = find_root(snapshot, options);
+  Scene scene{snapshot, options, root, root.stat.pgid, 0, false};
+  scene.foreground = is_foreground(snapshot, root, scene.old_pgid);
+  const std::vector<const Process*> companions = group_companions(scene);
+  if (!companions.empty())
+    scene.new_pgid = companions.front()->stat.pid;
+
+  MovePlan plan;
+  plan.root = root.stat.pid;
+  plan.foreground = scene.foreground;
+  decide_topology(scene, plan);
+  plan.processes = plan_processes(scene, plan.topology);
+  plan.modes = scene.foreground && !is_stopped(root) ? Modes::kOldTerminal : Modes::kSane;
+  plan.carry_type_ahead = plan.modes == Modes::kOldTerminal;
+  plan_screen(scene, plan);
+  plan_groups(scene, plan);
+  plan_continuing(scene, plan);
+  plan.tell = decide_telling(snapshot, root, scene.old_pgid,
+                             plan.topology == Topology::kSessionLeader, scene.foreground);
+  if (options.keep_job) {
+    plan.tell.how = TellShell::How::kNobody;
+    plan.tell.why = "asked for by --keep-job";
+  }
+  plan.status_pid = find_status_pid(scene, plan.tell);
+  return plan;
+}
+
+}  // namespace grab::tracer

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: MIT
+#include "tracer/ptrace.h"
+
+#include <elf.h>
+#include <sys/ptrace.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <string>
+
+namespace grab::tracer {
+namespace {
+
+using Request =
+    __ptrace_request;  // glibc's own type of the first argument; requests newer than it are cast
+
+template <class Data>
+Status request(Request what, const char* name, pid_t tid, std::uintptr_t address, Data data) {
+  if (ptrace(what, tid, address, data) == 0)
+    return {};
+  return fail_errno(errno, std::string(name) + " of " + std::to_string(tid));
+}
+
+constexpr int kEventShift = 16;
+constexpr int kEventStop = 128;        // PTRACE_EVENT_STOP
+constexpr int kSystemCallStop = 0x80;  // what PTRACE_O_TRACESYSGOOD adds to SIGTRAP
+
+}  // namespace
+
+Stop::Stop(int wait_status) : kind_(StopKind::kEnded), signo_(0) {
+  if (!WIFSTOPPED(wait_status))
+    return;
+  signo_ = WSTOPSIG(wait_status);
+  switch (wait_status >> kEventShift) {
+    case 0:
+      kind_ =
+          signo_ == (SIGTRAP | kSystemCallStop) ? StopKind::kSystemCall : StopKind::kSignalDelivery;
+      return;
+    case PTRACE_EVENT_FORK:
+      kind_ = StopKind::kFork;
+      return;
+    case PTRACE_EVENT_VFORK:
+      kind_ = StopKind::kVfork;
+      return;
+    case PTRACE_EVENT_CLONE:
+      kind_ = StopKind::kClone;
+      return;
+    case PTRACE_EVENT_VFORK_DONE:
+      kind_ = StopKind::kVforkDone;
+      return;
+    case PTRACE_EVENT_EXEC:
+      kind_ = StopKind::kExec;
+      return;
+    case kEventStop:
+    default:
+      kind_ = signo_ == SIGTRAP ? StopKind::kInterrupted : StopKind::kGroupStop;
+      return;
+  }
+}
+
+Status seize(pid_t tid) {
+  // Kernel: without PTRACE_O_EXITKILL a tracer that goes leaves its tracees running.
+  // Source: ptrace(2), PTRACE_O_EXITKILL.
+  constexpr std::uintptr_t kOptions = PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK |
+                                      PTRACE_O_TRACECLONE | PTRACE_O_TRACEVFORKDONE |
+                                      PTRACE_O_TRACEEXEC | PTRACE_O_TRACESYSGOOD;
+  return request(PTRACE_SEIZE, "PTRACE_SEIZE", tid, 0, kOptions);
+}
+
+Status interrupt(pid_t tid) {
+  return request(PTRACE_INTERRUPT, "PTRACE_INTERRUPT", tid, 0, 0);
+}
+Status resume(pid_t tid, int signo) {
+  return request(PTRACE_CONT, "PTRACE_CONT", tid, 0, signo);
+}
+Status resume_to_system_call(pid_t tid, int signo) {
+  return request(PTRACE_SYSCALL, "PTRACE_SYSCALL", tid, 0, signo);
+}
+Status listen(pid_t tid) {
+  return request(PTRACE_LISTEN, "PTRACE_LISTEN", tid, 0, 0);
+}
+Status detach(pid_t tid, int signo) {
+  return request(PTRACE_DETACH, "PTRACE_DETACH", tid, 0, signo);
+}
+
+Result<arch::Registers> get_registers(pid_t tid) {
+  arch::Registers regs;
+  iovec io{regs.words.data(), sizeof regs.words};
+  GRAB_CHECK(request(PTRACE_GETREGSET, "PTRACE_GETREGSET", tid, NT_PRSTATUS, &io));
+  if (!arch::is_native(regs, io.iov_len)) {
+    return fail(ErrorKind::kUnsupported, std::to_string(tid) + " is running 32-bit code");
+  }
+  return regs;
+}
+
+Status set_registers(pid_t tid, arch::Registers regs) {
+  iovec io{regs.words.data(), sizeof regs.words};
+  return request(PTRACE_SETREGSET, "PTRACE_SETREGSET", tid, NT_PRSTATUS, &io);
+}
+
+Result<std::uint64_t> get_signal_mask(pid_t tid) {
+  std::uint64_t mask = 0;
+  GRAB_CHECK(request(static_cast<Request>(PTRACE_GETSIGMASK), "PTRACE_GETSIGMASK", tid, sizeof mask,
+                     &mask));
+  return mask;
+}
+
+Status set_signal_mask(pid_t tid, std::uint64_t mask) {
+  return request(static_cast<Request>(PTRACE_SETSIGMASK), "PTRACE_SETSIGMASK", tid, sizeof mask,
+                 &mask);
+}
+
+Result<siginfo_t> get_signal_info(pid_t tid) {
+  siginfo_t info{};
+  GRAB_CHECK(request(PTRACE_GETSIGINFO, "PTRACE_GETSIGINFO", tid, 0, &info));
+  return info;
+}
+
+Result<pid_t> get_event_pid(pid_t tid) {
+  unsigned long message = 0;
+  GRAB_CHECK(request(PTRACE_GETEVENTMSG, "PTRACE_GETEVENTMSG", tid, 0, &message));
+  return static_cast<pid_t>(message);
+}
+
+// Kernel: a thread that leaves a restartable sequence other than by its end must go on at the abort
+// address; the kernel sees that only where the instruction pointer still is inside, and ours would
+// be in the batch. Source: rseq(2), kernel/rseq.c rseq_ip_fixup.
+std::uint64_t after_restartable_sequence(pid_t tid, int mem_fd, std::uint64_t ip) {
+  struct RseqConfiguration {  // struct ptrace_rseq_configuration
+    std::uint64_t abi_pointer;
+    std::uint32_t abi_size, signature, flags, pad;
+  } rseq{};
+  constexpr int kGetRseqConfiguration = 0x420f;
+  if (ptrace(static_cast<Request>(kGetRseqConfiguration), tid, sizeof rseq, &rseq) <= 0 ||
+      rseq.abi_pointer == 0) {
+    return ip;
+  }
+  constexpr std::uint64_t kSequencePointer = 8;  // offsetof(struct rseq, rseq_cs)
+  std::uint64_t sequence = 0;
+  if (pread(mem_fd, &sequence, sizeof sequence,
+            static_cast<off_t>(rseq.abi_pointer + kSequencePointer)) != sizeof sequence ||
+      sequence == 0) {
+    return ip;
+  }
+  struct Sequence {  // struct rseq_cs
+    std::uint32_t version, flags;
+    std::uint64_t start, length, abort;
+  } cs{};
+  if (pread(mem_fd, &cs, sizeof cs, static_cast<off_t>(sequence)) != sizeof cs)
+    return ip;
+  return ip - cs.start < cs.length ? cs.abort : ip;
+}
+
+}  // namespace grab::tracer

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT
+// ptrace(2) with types, one function a request. Every tracee is one thread, named by its tid.
+#pragma once
+
+#include <sys/types.h>
+
+#include <csignal>
+#include <cstdint>
+
+#include "arch/batch.h"
+#include "base/error.h"
+
+namespace grab::tracer {
+
+/// What a tracee that stopped says of itself. Source: ptrace(2), "Stopped states".
+enum class StopKind {
+  kEnded,           ///< it has exited or was killed
+  kInterrupted,     ///< the stop that PTRACE_INTERRUPT asked for, or the first of a new thread
+  kGroupStop,       ///< stopped by SIGSTOP, SIGTSTP, SIGTTIN or SIGTTOU; `signo` tells
+  kSignalDelivery,  ///< about to get `signo`
+  kSystemCall,      ///< syscall-enter-stop or syscall-exit-stop
+  kFork,
+  kVfork,
+  kClone,
+  kVforkDone,
+  kExec,
+};
+
+class Stop {
+ public:
+  explicit Stop(int wait_status);
+  [[nodiscard]] StopKind kind() const { return kind_; }
+  [[nodiscard]] int signo() const { return signo_; }
+
+ private:
+  StopKind kind_;
+  int signo_;
+};
+
+/// Seizes a thread with fork, vfork, clone and exec tracing on, and syscall stops marked; it runs
+/// on. Errors: kPermission (also for a zombie), kGone.
+[[nodiscard]] Status seize(pid_t tid);
+[[nodiscard]] Status interrupt(pid_t tid);
+/// Lets a stopped tracee run, delivering `signo` if not 0.
+[[nodiscard]] Status resume(pid_t tid, int signo = 0);
+/// As resume(), to the next entry or exit of a system call.
+[[nodiscard]] Status resume_to_system_call(pid_t tid, int signo = 0);
+/// Keeps a group-stopped tracee stopped while SIGCONT still wakes it.
+[[nodiscard]] Status listen(pid_t tid);
+[[nodiscard]] Status detach(pid_t tid, int signo = 0);
+
+[[nodiscard]] Result<arch::Registers> get_registers(
+    pid_t tid);  ///< Errors: kUnsupported for a 32-bit one
+[[nodiscard]] Status set_registers(pid_t tid, arch::Registers regs);
+/// The mask that the thread has when no call lends it another. Source: PTRACE_GETSIGMASK, Linux
+/// >= 5.3.
+[[nodiscard]] Result<std::uint64_t> get_signal_mask(pid_t tid);
+[[nodiscard]] Status set_signal_mask(pid_t tid, std::uint64_t mask);
+[[nodiscard]] Result<siginfo_t> get_signal_info(pid_t tid);
+[[nodiscard]] Result<pid_t> get_event_pid(
+    pid_t tid);  ///< the new thread of a fork, vfork or clone stop
+
+/// Where a thread stopped in user mode at `ip` has to go on: at the abort address if it was inside
+/// a restartable sequence, else at `ip`.
+[[nodiscard]] std::uint64_t after_restartable_sequence(pid_t tid, int mem_fd, std::uint64_t ip);
+
+}  // namespace grab::tracer

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: MIT
+#include "tracer/refusal.h"
+
+#include <algorithm>
+#include <set>
+
+namespace grab::tracer {
+namespace {
+
+using proc::Process;
+using proc::Snapshot;
+
+constexpr unsigned kKernelThread = 0x00200000;  // PF_KTHREAD, include/linux/sched.h
+
+bool contains(const std::vector<pid_t>& pids, pid_t pid) {
+  return std::find(pids.begin(), pids.end(), pid) != pids.end();
+}
+
+Status check_self(const Snapshot& snapshot) {
+  for (const Process& process : snapshot.processes) {
+    const std::string name = name_of(process);
+    const pid_t pid = process.stat.pid;
+    const auto& lineage = snapshot.self.lineage;
+    if (!lineage.empty() && pid == lineage.front()) {
+      return fail(ErrorKind::kRefused, name + " is grab itself",
+                  "name the process that is to be moved");
+    }
+    if (contains(lineage, pid)) {
+      return fail(ErrorKind::kRefused,
+                  name + " is an ancestor of grab, which it would stop with itself",
+                  "run grab from another terminal");
+    }
+    if (contains(snapshot.self.terminal_keepers, pid)) {
+      return fail(ErrorKind::kRefused, name + " holds the terminal that grab shows the tree on",
+                  "run grab from a terminal that " + name + " does not hold");
+    }
+  }
+  return {};
+}
+
+Status check_named(const Snapshot& snapshot) {
+  const Process* named = snapshot.find(snapshot.named);
+  if (named == nullptr) {
+    return fail(ErrorKind::kGone, "no process " + std::to_string(snapshot.named));
+  }
+  if ((named->stat.flags & kKernelThread) != 0) {
+    return fail(ErrorKind::kRefused, name_of(*named) + " is a kernel thread, not a program",
+                "name a program that was started on a terminal");
+  }
+  if (named->is_zombie()) {
+    return fail(
+        ErrorKind::kRefused,
+        name_of(*named) + " has ended and only waits for its parent to take note (a zombie)",
+        "there is nothing left of it to move");
+  }
+  return {};
+}
+
+Status check_permission(const Process& process, const proc::Self& self) {
+  const std::string name = name_of(process);
+  const bool root = self.euid == 0;
+  if (!root && process.status.uid.real != self.euid) {
+    return fail(
+        ErrorKind::kPermission,
+        name + " belongs to another user (uid " + std::to_string(process.status.uid.real) + ")",
+        "run grab as that user or as root");
+  }
+  if (process.status.tracer != 0) {
+    const std::string tracer = process.tracer_comm.empty() ? "" : " (" + process.tracer_comm + ")";
+    return fail(ErrorKind::kPermission,
+                name + " is already traced by " + std::to_string(process.status.tracer) + tracer,
+                "end that tracer first, or let it detach");
+  }
+  if (!process.readable) {
+    return fail(ErrorKind::kPermission,
+                "the kernel does not let grab look into " + name +
+                    " (it has other privileges, or keeps others out with PR_SET_DUMPABLE)",
+                "run grab as root");
+  }
+  if (!root && self.yama_scope >= 1) {
+    return fail(
+        ErrorKind::kPermission,
+        "this system lets nobody but root trace running programs (kernel.yama.ptrace_scope is " +
+            std::to_string(self.yama_scope) + ")",
+        self.yama_scope >= 3 ? "it stays so until the next boot"
+                             : "run grab as root, or: sudo sysctl kernel.yama.ptrace_scope=0");
+  }
+  return {};
+}
+
+Status check_kind(const Process& process, const proc::Self& self, const MoveOptions& options) {
+  const std::string name = name_of(process);
+  if (process.elf_class == 32) {
+    return fail(ErrorKind::kUnsupported, name + " is a 32-bit program, which grab cannot move yet");
+  }
+  if (process.status.seccomp != 0 && !options.force) {
+    return fail(
+        ErrorKind::kRefused,
+        name +
+            " runs under a seccomp filter, which may kill it for a system call made on its behalf",
+        "--force tries all the same");
+  }
+  if (process.ns.pid != self.ns.pid || process.ns.user != self.ns.user) {
+    return fail(ErrorKind::kUnsupported, name +
+                                             " runs in another pid or user namespace (a "
+                                             "container), from where grab cannot move it yet");
+  }
+  if (process.vdso == 0) {
+    return fail(ErrorKind::kUnsupported,
+                name + " has no vDSO, where the calls that move it would lie");
+  }
+  return {};
+}
+
+Status check_room(const Process& process) {
+  const std::size_t needed = lent_descriptors(process);
+  const std::string limit = std::to_string(process.nofile_limit);
+  const std::string pid = std::to_string(process.stat.pid);
+  const std::string hint = "raise it first: prlimit --pid " + pid +
+                           " --nofile=" + std::to_string(process.nofile_limit + 16) + ":";
+  const std::vector<int> numbers = free_descriptors(process, needed);
+  if (needed > 0 && static_cast<std::uint64_t>(numbers.back()) >= process.nofile_limit) {
+    return fail(
+        ErrorKind::kRefused,
+        name_of(process) + " has no free descriptor to lend (its RLIMIT_NOFILE is " + limit + ")",
+        hint);
+  }
+  for (const proc::Descriptor& moved : process.moved_fds) {
+    if (static_cast<std::uint64_t>(moved.fd) < process.nofile_limit)
+      continue;
+    return fail(ErrorKind::kRefused,
+                name_of(process) + " has the terminal open as descriptor " +
+                    std::to_string(moved.fd) + ", beyond its own RLIMIT_NOFILE of " + limit +
+                    ", so nothing can be put in its place",
+                "raise it first: prlimit --pid " + pid +
+                    " --nofile=" + std::to_string(moved.fd + 16) + ":");
+  }
+  return {};
+}
+
+/// Whether the process has anything to do with the old terminal.
+bool touches_terminal(const Process& process, const Snapshot& snapshot) {
+  return !process.moved_fds.empty() ||
+         (snapshot.old_terminal.device != 0 && process.stat.tty == snapshot.old_terminal.device);
+}
+
+Status check_terminal(const Snapshot& snapshot, const MoveOptions& options) {
+  const Process& named = *snapshot.find(snapshot.named);
+  if (snapshot.old_terminal.device == 0 && !options.force_stdio) {
+    return fail(ErrorKind::kRefused, name_of(named) + " has no terminal",
+                "--force-stdio moves its descriptors 0-2 to a terminal all the same");
+  }
+  if (options.whole_tree)
+    return {};
+  const auto others = std::count_if(
+      snapshot.processes.begin(), snapshot.processes.end(), [&](const Process& process) {
+        return process.stat.pid != named.stat.pid && !process.is_zombie() &&
+               touches_terminal(process, snapshot);
+      });
+  if (others == 0)
+    return {};
+  return fail(ErrorKind::kRefused,
+              name_of(named) + " is not alone: " + std::to_string(others) +
+                  (others == 1 ? " process belongs" : " processes belong") +
+                  " to it on its terminal",
+              "grab --tree " + std::to_string(named.stat.pid) + " moves them all");
+}
+
+}  // namespace
+
+bool is_traceable(const Process& process, const proc::Self& self) {
+  return check_permission(process, self).has_value();
+}
+
+std::size_t lent_descriptors(const Process& process) {
+  std::set<int> descriptions;
+  for (const proc::Descriptor& moved : process.moved_fds)
+    descriptions.insert(moved.description);
+  return 1 + 2 * descriptions.size() + 2;
+}
+
+std::vector<int> free_descriptors(const Process& process, std::size_t count) {
+  std::vector<int> numbers;
+  auto used = process.open_fds.begin();
+  for (int fd = 0; numbers.size() < count; fd++) {
+    while (used != process.open_fds.end() && *used < fd)
+      ++used;
+    if (used == process.open_fds.end() || *used != fd)
+      numbers.push_back(fd);
+  }
+  return numbers;
+}
+
+Status check_movable(const Snapshot& snapshot, const MoveOptions& options) {
+  GRAB_CHECK(check_named(snapshot));
+  GRAB_CHECK(check_self(snapshot));
+  for (const Process& process : snapshot.processes) {
+    if (process.is_zombie())
+      continue;
+    GRAB_CHECK(check_permission(process, snapshot.self));
+  }
+  GRAB_CHECK(check_terminal(snapshot, options));
+  for (const Process& process : snapshot.processes) {
+    if (process.is_zombie())
+      continue;
+    GRAB_CHECK(check_kind(process, snapshot.self, options));
+    GRAB_CHECK(check_room(process));
+  }
+  return {};
+}
+
+}  // namespace grab::tracer

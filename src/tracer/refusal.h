@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: MIT
+// Why a tree is not moved. Pure; each refusal is one sentence and says what would help.
+#pragma once
+
+#include "base/error.h"
+#include "proc/snapshot.h"
+#include "tracer/plan.h"
+
+namespace grab::tracer {
+
+/// Errors: the first reason found not to move the tree: kRefused, kUnsupported, kPermission.
+[[nodiscard]] Status check_movable(const proc::Snapshot& snapshot, const MoveOptions& options);
+
+/// Whether the kernel will let a process of ours trace this one, as far as /proc tells.
+[[nodiscard]] bool is_traceable(const proc::Process& process, const proc::Self& self);
+
+/// Descriptor numbers a process lends while it is moved: one for the way to us, two a description,
+/// one for the old terminal and one for the new.
+[[nodiscard]] std::vector<int> free_descriptors(const proc::Process& process, std::size_t count);
+[[nodiscard]] std::size_t lent_descriptors(const proc::Process& process);
+
+}  // namespace grab::tracer

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+#include "tracer/report.h"
+
+#include <nlohmann/json.hpp>
+
+namespace grab::tracer {
+
+using nlohmann::json;
+
+static void to_json(json& out, const Moved::Process& process) {
+  out = {process.pid, process.start_time};
+}
+static void from_json(const json& in, Moved::Process& process) {
+  in.at(0).get_to(process.pid);
+  in.at(1).get_to(process.start_time);
+}
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Held, processes)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Moved, root_name, old_terminal, topology, processes, job_pgid,
+                                   follower_pgids, redraw, status_pid, warnings, frozen_ms)
+
+std::string to_line(const Report& report) {
+  json out;
+  if (const auto* held = std::get_if<Held>(&report))
+    out["held"] = *held;
+  if (const auto* moved = std::get_if<Moved>(&report))
+    out["moved"] = *moved;
+  if (const auto* error = std::get_if<Error>(&report)) {
+    out["error"] = {
+        {"kind", error->kind}, {"err", error->err}, {"what", error->what}, {"hint", error->hint}};
+  }
+  // Names of foreign programs are made printable before they get here; were one not, it is no
+  // reason to fail.
+  return out.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+}
+
+Result<Report> parse_line(std::string_view line) {
+  try {
+    const json in = json::parse(line);
+    if (in.contains("held"))
+      return in["held"].get<Held>();
+    if (in.contains("moved"))
+      return in["moved"].get<Moved>();
+    const json& error = in.at("error");
+    return Error{error.at("kind").get<ErrorKind>(), error.at("err").get<int>(),
+                 error.at("what").get<std::string>(), error.at("hint").get<std::string>()};
+  } catch (const json::exception& exception) {
+    return fail(ErrorKind::kSystem, std::string("the tracer's report: ") + exception.what());
+  }
+}
+
+}  // namespace grab::tracer

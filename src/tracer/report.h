@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT
+// What the tracer process tells the one that started it, as lines of JSON on a pipe.
+#pragma once
+
+#include <sys/types.h>
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "base/error.h"
+#include "tracer/tracer.h"
+
+namespace grab::tracer {
+
+/// The processes that may stand in a SIGSTOP of ours if the tracer dies from here on; each with its
+/// identity.
+struct Held {
+  std::vector<Moved::Process> processes;
+};
+
+using Report = std::variant<Held, Moved, Error>;
+
+/// One line, with its newline.
+[[nodiscard]] std::string to_line(const Report& report);
+/// Errors: kSystem if the line is not one of to_line()'s.
+[[nodiscard]] Result<Report> parse_line(std::string_view line);
+
+}  // namespace grab::tracer

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: MIT
+// What passes from the old terminal to the new one: modes and type-ahead.
+#pragma once
+
+#include <string>
+
+#include "base/error.h"
+#include "tracer/plan.h"
+
+namespace grab::tracer {
+
+/// Gives the pts `new_fd` the modes that the plan says; for sane ones only whether input is UTF-8
+/// is taken over.
+[[nodiscard]] Status set_modes(int old_fd, int new_fd, Modes modes);
+
+/// Takes what was typed on the old terminal and read by nobody, unfinished lines too. Its modes are
+/// as before.
+[[nodiscard]] std::string take_type_ahead(int old_fd);
+
+}  // namespace grab::tracer

@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: MIT
+#include "tracer/tracees.h"
+
+#include <linux/kcmp.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <fstream>
+#include <string>
+
+#include "base/text.h"
+#include "proc/parse.h"
+
+namespace grab::tracer {
+namespace {
+
+bool is_job_stop(int signo) {
+  return signo == SIGTSTP || signo == SIGSTOP || signo == SIGTTIN || signo == SIGTTOU;
+}
+
+Result<proc::Stat> read_stat(pid_t tid) {
+  std::ifstream file("/proc/" + std::to_string(tid) + "/stat");
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  return proc::parse_stat(text);
+}
+
+bool share_memory(pid_t a, pid_t b) {
+  return syscall(SYS_kcmp, a, b, KCMP_VM, 0, 0) == 0;
+}
+
+}  // namespace
+
+Tracees::Tracees(proc::TreeReader& reader) : reader_(reader) {
+  // Every stop of a tracee raises SIGCHLD; blocked, it can be waited for with a deadline.
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGCHLD);
+  sigprocmask(SIG_BLOCK, &set, nullptr);
+}
+
+Tracees::~Tracees() {
+  detach_all();
+}
+
+Result<bool> Tracees::seize_new() {
+  GRAB_TRY(const auto members, reader_.scan());
+  bool found = false;
+  for (const auto& member : members) {
+    for (const pid_t tid : member.tids) {
+      if (const auto known = threads_.find(tid); known != threads_.end()) {
+        known->second.pid = member.pid;
+        continue;
+      }
+      if (const Status seized = seize(tid); !seized) {
+        // Kernel: SEIZE of a thread that has ended, or of a zombie, is refused like one that is not
+        // allowed -> the next scan tells which it was. Source: kernel/ptrace.c ptrace_attach; seen.
+        const Result<proc::Stat> stat = read_stat(tid);
+        if (!stat || stat->state == 'Z' || stat->state == 'X')
+          continue;
+        Error error = seized.error();
+        error.what =
+            "cannot trace " + std::to_string(member.pid) + " (" + printable(stat->comm) + ")";
+        error.hint = "run grab as root";
+        return tl::unexpected(std::move(error));
+      }
+      threads_[tid] = Thread{.pid = member.pid};
+      found = true;
+    }
+  }
+  return found;
+}
+
+Status Tracees::seize_all(Clock::time_point deadline) {
+  for (;;) {
+    GRAB_TRY(const bool found, seize_new());
+    (void)collect();
+    if (!found)
+      return {};
+    if (Clock::now() > deadline) {
+      return fail(ErrorKind::kTimeout, "the tree starts processes faster than they can be seized",
+                  "try again, or give it longer with --timeout");
+    }
+  }
+}
+
+void Tracees::wait_for_stop(Clock::time_point until) {
+  using std::chrono::duration_cast, std::chrono::nanoseconds;
+  // A vfork child is looked for from time to time, so a wait is never long.
+  constexpr auto kLongest = std::chrono::milliseconds(5);
+  const auto left = std::min<nanoseconds>(until - Clock::now(), kLongest);
+  if (left <= nanoseconds::zero())
+    return;
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGCHLD);
+  const timespec limit{0, static_cast<long>(left.count())};
+  (void)sigtimedwait(&set, nullptr, &limit);
+}
+
+/// Handles every stop there is; whether there was one.
+bool Tracees::collect() {
+  bool any = false;
+  for (;;) {
+    int status = 0;
+    const pid_t tid = waitpid(-1, &status, __WALL | WNOHANG);
+    if (tid <= 0)
+      return any;
+    any = true;
+    handle(tid, Stop(status));
+  }
+}
+
+void Tracees::handle(pid_t tid, const Stop& stop) {
+  if (stop.kind() == StopKind::kEnded) {
+    threads_.erase(tid);
+    vfork_children_.erase(tid);
+    return;
+  }
+  Thread& thread =
+      threads_[tid];  // a thread born under trace is first seen here or announced, in either order
+  switch (stop.kind()) {
+    case StopKind::kInterrupted:
+    case StopKind::kGroupStop:
+      thread.asked = false;
+      if (vfork_children_.count(tid) != 0) {
+        thread.state = State::kVforkChild;
+        (void)resume(tid);
+      } else if (freezing_ || thread.screen_left) {
+        thread.state = State::kStopped;
+      } else if (stop.kind() == StopKind::kGroupStop) {
+        (void)listen(tid);
+      } else {
+        (void)resume(tid);
+      }
+      return;
+    case StopKind::kSignalDelivery:
+      handle_signal(tid, thread, stop.signo());
+      return;
+    case StopKind::kFork:
+    case StopKind::kVfork:
+    case StopKind::kClone:
+      handle_birth(tid, stop);
+      return;
+    case StopKind::kExec:
+      vfork_children_.erase(tid);
+      reader_.forget(thread.pid != 0 ? thread.pid : tid);
+      nudge(tid, thread, 0);
+      return;
+    default:
+      nudge(tid, thread, 0);
+      return;
+  }
+}
+
+/// Lets a thread leave a stop from which no batch can be run, and asks for another if it is to be
+/// stopped.
+// Kernel: any stop clears an interrupt that is pending; one asked for while stopped is kept for the
+// next return to user mode. Source: kernel/signal.c ptrace_stop; ptrace(2) PTRACE_INTERRUPT; seen.
+void Tracees::nudge(pid_t tid, Thread& thread, int signo) {
+  const bool vfork_child = vfork_children_.count(tid) != 0;
+  thread.state = vfork_child ? State::kVforkChild : State::kRunning;
+  if ((freezing_ || thread.screen_left) && !vfork_child) {
+    (void)interrupt(tid);
+    thread.asked = true;
+  }
+  (void)resume(tid, signo);
+}
+
+void Tracees::handle_signal(pid_t tid, Thread& thread, int signo) {
+  if (!leaving_screen_.empty() && is_job_stop(signo)) {
+    const Result<siginfo_t> info = get_signal_info(tid);
+    const bool from_tree = info && info->si_pid != getpid() &&
+                           std::any_of(threads_.begin(), threads_.end(), [&](const auto& entry) {
+                             return entry.second.pid == info->si_pid;
+                           });
+    if (from_tree) {  // a full-screen program, its screen left, stops itself or its group
+      thread.screen_left = leaving_screen_.count(thread.pid) != 0;
+      nudge(tid, thread, 0);
+      return;
+    }
+  }
+  nudge(tid, thread, signo);
+}
+
+void Tracees::handle_birth(pid_t tid, const Stop& stop) {
+  const Result<pid_t> born = get_event_pid(tid);
+  if (born) {
+    Thread& thread = threads_[*born];  // the next scan tells whose it is
+    // Kernel: the parent of a vfork does not stop before the child has called execve or ended, and
+    // the child lives in the parent's memory -> the child must run on, with nothing done in it.
+    // Source: kernel/fork.c; seen.
+    if (stop.kind() == StopKind::kVfork) {
+      vfork_children_.insert(*born);
+      if (thread.state == State::kStopped) {
+        thread.state = State::kVforkChild;
+        (void)resume(*born);
+      }
+    }
+  }
+  nudge(tid, threads_[tid], 0);
+}
+
+void Tracees::serve(const std::function<bool()>& done, Clock::time_point deadline) {
+  while (!done() && Clock::now() < deadline) {
+    if (!collect())
+      wait_for_stop(deadline);
+  }
+}
+
+std::set<pid_t> Tracees::leave_screen(const std::vector<pid_t>& pids, Clock::time_point deadline) {
+  leaving_screen_.insert(pids.begin(), pids.end());
+  for (const pid_t pid : pids)
+    (void)kill(pid, SIGTSTP);
+  const auto left = [&] {
+    std::set<pid_t> done;
+    for (const auto& [tid, thread] : threads_) {
+      if (thread.screen_left)
+        done.insert(thread.pid);
+    }
+    return done;
+  };
+  const auto gone = [&](pid_t pid) { return threads_.find(pid) == threads_.end(); };
+  serve(
+      [&] {
+        const std::set<pid_t> done = left();
+        return std::all_of(pids.begin(), pids.end(),
+                           [&](pid_t pid) { return done.count(pid) != 0 || gone(pid); });
+      },
+      deadline);
+  return left();
+}
+
+bool Tracees::settled() const {
+  return std::all_of(threads_.begin(), threads_.end(),
+                     [](const auto& entry) { return entry.second.state == State::kStopped; });
+}
+
+/// Lets go of children of a vfork that began before the tree was seized: their parents wait for
+/// them in state D.
+void Tracees::release_vfork_children() {
+  for (auto& [tid, thread] : threads_) {
+    if (thread.state != State::kRunning)
+      continue;
+    const Result<proc::Stat> stat = read_stat(tid);
+    if (!stat || stat->state != 'D')
+      continue;
+    for (auto& [child, candidate] : threads_) {
+      if (candidate.state != State::kStopped || candidate.pid == thread.pid ||
+          child != candidate.pid)
+        continue;
+      const Result<proc::Stat> child_stat = read_stat(child);
+      if (!child_stat || child_stat->ppid != thread.pid || !share_memory(child, thread.pid))
+        continue;
+      vfork_children_.insert(child);
+      candidate.state = State::kVforkChild;
+      (void)resume(child);
+    }
+  }
+}
+
+Error Tracees::not_stopping() const {
+  for (const auto& [tid, thread] : threads_) {
+    if (thread.state == State::kStopped)
+      continue;
+    const Result<proc::Stat> stat = read_stat(tid);
+    if (!stat)
+      continue;
+    const std::string name = std::to_string(tid) + " (" + printable(stat->comm) + ")";
+    if (thread.state == State::kVforkChild) {
+      return Error{ErrorKind::kTimeout, 0,
+                   name + " is the child of a vfork that does not end, so its parent " +
+                       std::to_string(stat->ppid) + " cannot be stopped",
+                   "wait until it has called execve, or give it longer with --timeout"};
+    }
+    return Error{ErrorKind::kTimeout, 0,
+                 name + " did not stop in time (its state is " + std::string(1, stat->state) +
+                     (stat->state == 'D' ? ": it waits for a device or a file system)" : ")"),
+                 "try again when it has got on, or give it longer with --timeout"};
+  }
+  return Error{ErrorKind::kTimeout, 0, "the tree did not stop in time", "try again"};
+}
+
+/// Waits until every thread is stopped.
+Status Tracees::settle(Clock::time_point deadline) {
+  // In the order of the interrupts: most have stopped by the time the last was sent, and waitpid(2)
+  // of one tid is cheap where that of any has to look at all.
+  std::vector<pid_t> running;
+  for (const auto& [tid, thread] : threads_) {
+    if (thread.state == State::kRunning)
+      running.push_back(tid);
+  }
+  for (const pid_t tid : running) {
+    int status = 0;
+    if (waitpid(tid, &status, __WALL | WNOHANG) == tid)
+      handle(tid, Stop(status));
+  }
+  while (!settled()) {
+    if (collect())
+      continue;
+    release_vfork_children();
+    if (settled())
+      break;
+    if (Clock::now() > deadline)
+      return tl::unexpected(not_stopping());
+    wait_for_stop(deadline);
+  }
+  return {};
+}
+
+Status Tracees::stop_all(Clock::time_point deadline) {
+  freezing_ = true;
+  first_interrupt_ = Clock::now();
+  for (;;) {
+    for (auto& [tid, thread] : threads_) {
+      if (thread.state != State::kRunning || thread.asked)
+        continue;
+      if (interrupt(tid))
+        thread.asked = true;
+    }
+    GRAB_CHECK(settle(deadline));
+    // Nothing runs any more, so the children that /proc lists now are all there are.
+    GRAB_TRY(const bool found, seize_new());
+    if (!found && settled())
+      return {};
+    if (Clock::now() > deadline)
+      return tl::unexpected(not_stopping());
+  }
+}
+
+std::map<pid_t, std::vector<pid_t>> Tracees::by_process() const {
+  std::map<pid_t, std::vector<pid_t>> processes;
+  for (const auto& [tid, thread] : threads_) {
+    if (thread.pid == 0 || thread.state != State::kStopped)
+      continue;
+    std::vector<pid_t>& tids = processes[thread.pid];
+    tids.insert(tid == thread.pid ? tids.begin() : tids.end(), tid);
+  }
+  return processes;
+}
+
+void Tracees::detach_all() {
+  for (const auto& [tid, thread] : threads_) {
+    if (thread.state == State::kStopped)
+      (void)detach(tid);
+  }
+  threads_.clear();
+}
+
+}  // namespace grab::tracer

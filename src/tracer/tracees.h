@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MIT
+// The threads of a tree under trace: seized while they run, then stopped, all of them, with nothing
+// born meanwhile left out. One tracer thread owns all of them; when it ends, the kernel lets every
+// one go.
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <set>
+#include <vector>
+
+#include "base/error.h"
+#include "proc/tree_reader.h"
+#include "tracer/ptrace.h"
+
+namespace grab::tracer {
+
+using Clock = std::chrono::steady_clock;
+
+class Tracees {
+ public:
+  explicit Tracees(proc::TreeReader& reader);
+  ~Tracees();
+  Tracees(const Tracees&) = delete;
+  Tracees& operator=(const Tracees&) = delete;
+
+  /// Seizes every thread of every member. They run on. Errors: kPermission, naming the thread;
+  /// kTimeout.
+  [[nodiscard]] Status seize_all(Clock::time_point deadline);
+
+  /// Asks each of `pids` (seized, running) to leave the screen: sends SIGTSTP and lets them run
+  /// until they try to stop themselves, which they do not get to do: no parent sees a stop. Those
+  /// that did stay where they are. At the deadline the others are left as they are. Returns those
+  /// that tried.
+  [[nodiscard]] std::set<pid_t> leave_screen(const std::vector<pid_t>& pids,
+                                             Clock::time_point deadline);
+
+  /// Stops every thread of every member in a stop from which it can be made to do something.
+  /// Errors: kTimeout, naming the process that did not stop and its state; kPermission.
+  [[nodiscard]] Status stop_all(Clock::time_point deadline);
+
+  /// Lets the seized threads run on for a moment, passing on what they get, until `done` says so or
+  /// the deadline.
+  void serve(const std::function<bool()>& done, Clock::time_point deadline);
+
+  /// The stopped threads of each process, the main thread first if it lives.
+  [[nodiscard]] std::map<pid_t, std::vector<pid_t>> by_process() const;
+  /// Forgets a thread that someone else has detached.
+  void forget(pid_t tid) { threads_.erase(tid); }
+  /// Detaches all that are stopped; each then goes on as it would have.
+  void detach_all();
+  [[nodiscard]] Clock::time_point first_interrupt() const { return first_interrupt_; }
+
+ private:
+  enum class State {
+    kRunning,
+    kStopped,     ///< in an event stop of ours or a group-stop
+    kVforkChild,  ///< runs on until it has called execve or ended, for its parent waits for that
+  };
+  struct Thread {
+    pid_t pid = 0;  ///< thread group; 0 while not known
+    State state = State::kRunning;
+    bool asked = false;        ///< an interrupt is under way
+    bool screen_left = false;  ///< tried to stop itself for leave_screen()
+  };
+
+  [[nodiscard]] Result<bool> seize_new();
+  [[nodiscard]] bool collect();
+  [[nodiscard]] Status settle(Clock::time_point deadline);
+  [[nodiscard]] bool settled() const;
+  void handle(pid_t tid, const Stop& stop);
+  void handle_signal(pid_t tid, Thread& thread, int signo);
+  void handle_birth(pid_t tid, const Stop& stop);
+  void nudge(pid_t tid, Thread& thread, int signo);
+  void release_vfork_children();
+  void wait_for_stop(Clock::time_point until);
+  [[nodiscard]] Error not_stopping() const;
+
+  proc::TreeReader& reader_;
+  std::map<pid_t, Thread> threads_;  // by tid
+  std::set<pid_t> vfork_children_;   // announced, not yet seen to exec or end
+  std::set<pid_t> leaving_screen_;   // pids asked to
+  bool freezing_ = false;
+  Clock::time_point first_interrupt_{};
+};
+
+}  // namespace grab::tracer

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: MIT
+// Starts the tracer process and reads what it reports.
+#include "tracer/tracer.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <ctime>
+#include <fstream>
+#include <iterator>
+
+#include "proc/parse.h"
+#include "proc/tree_reader.h"
+#include "tracer/move.h"
+#include "tracer/report.h"
+
+namespace grab::tracer {
+namespace {
+
+struct Pipe {
+  UniqueFd read_end, write_end;
+};
+
+Result<Pipe> open_pipe() {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0)
+    return fail_errno(errno, "pipe2");
+  return Pipe{UniqueFd(ends[0]), UniqueFd(ends[1])};
+}
+
+void write_all(int fd, std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t count = write(fd, text.data(), text.size());
+    if (count < 0 && errno == EINTR)
+      continue;
+    if (count <= 0)
+      return;  // nobody reads any more; the move goes on all the same
+    text.remove_prefix(static_cast<std::size_t>(count));
+  }
+}
+
+/// The tracer process. It has a group of its own, so that ^C on grab's terminal does not end it
+/// half way.
+[[noreturn]] void trace(pid_t named, const MoveOptions& options, int ptmx, const UniqueFd& reports,
+                        const UniqueFd& notices) {
+  (void)setpgid(0, 0);
+  (void)signal(SIGPIPE, SIG_IGN);
+  const MoveChannel channel{
+      [&](const Report& report) { write_all(reports.get(), to_line(report)); },
+      [&](const std::string& sentence) { write_all(notices.get(), sentence + "\n"); }};
+  const Status moved = run_move(named, options, ptmx, channel);
+  if (!moved)
+    channel.report(moved.error());
+  _exit(0);
+}
+
+/// The next line of a pipe, without its newline; nothing at its end.
+std::optional<std::string> read_line(int fd, std::string& buffer) {
+  for (;;) {
+    if (const std::size_t end = buffer.find('\n'); end != std::string::npos) {
+      std::string line = buffer.substr(0, end);
+      buffer.erase(0, end + 1);
+      return line;
+    }
+    char bytes[4096];
+    const ssize_t count = read(fd, bytes, sizeof bytes);
+    if (count < 0 && errno == EINTR)
+      continue;
+    if (count <= 0)
+      return std::nullopt;
+    buffer.append(bytes, static_cast<std::size_t>(count));
+  }
+}
+
+std::optional<proc::Stat> stat_of(const Moved::Process& process) {
+  std::ifstream file("/proc/" + std::to_string(process.pid) + "/stat");
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  const auto stat = proc::parse_stat(text);
+  if (!stat || stat->start_time != process.start_time)
+    return std::nullopt;
+  return *stat;
+}
+
+/// Sends what a dead tracer has left in a SIGSTOP on its way.
+// Kernel: a process in a stop of its batch waits for SIGCONT when its tracer is gone; one that has
+// not got there yet will. Source: ptrace(2) PTRACE_SEIZE; seen.
+void continue_held(const Held& held) {
+  using std::chrono::milliseconds, std::chrono::steady_clock;
+  const auto deadline = steady_clock::now() + milliseconds(500);
+  for (bool again = true; again && steady_clock::now() < deadline;) {
+    again = false;
+    for (const Moved::Process& process : held.processes) {
+      const auto stat = stat_of(process);
+      if (!stat)
+        continue;
+      if (stat->state == 'T') {
+        (void)kill(process.pid, SIGCONT);
+        again = true;
+      }
+      if (stat->state == 't' || stat->state == 'R')
+        again = true;
+    }
+    constexpr timespec kMoment{0, 1'000'000};
+    (void)nanosleep(&kMoment, nullptr);
+  }
+}
+
+}  // namespace
+
+Result<proc::Snapshot> look(pid_t named, const MoveOptions& options) {
+  GRAB_TRY(auto reader, proc::TreeReader::open(named, {.force_stdio = options.force_stdio}));
+  return reader.read();
+}
+
+Result<Survey> survey(pid_t named, const MoveOptions& options) {
+  GRAB_TRY(auto snapshot, look(named, options));
+  GRAB_TRY(auto plan, plan_move(snapshot, options));
+  return Survey{std::move(snapshot), std::move(plan)};
+}
+
+Result<MoveResult> move_tree(pid_t named, const MoveOptions& options, int ptmx) {
+  GRAB_TRY(Pipe reports, open_pipe());
+  GRAB_TRY(Pipe notices, open_pipe());
+  const pid_t tracer = fork();
+  if (tracer < 0)
+    return fail_errno(errno, "fork");
+  if (tracer == 0)
+    trace(named, options, ptmx, reports.write_end, notices.write_end);
+  reports.write_end.reset();
+  notices.write_end.reset();
+
+  Held held;
+  std::string buffer;
+  while (const auto line = read_line(reports.read_end.get(), buffer)) {
+    GRAB_TRY(Report report, parse_line(*line));
+    if (auto* moved = std::get_if<Moved>(&report)) {
+      return MoveResult{std::move(*moved), std::move(notices.read_end)};
+    }
+    if (auto* error = std::get_if<Error>(&report)) {
+      (void)waitpid(tracer, nullptr, 0);
+      return tl::unexpected(std::move(*error));
+    }
+    held = std::get<Held>(report);
+  }
+  continue_held(held);
+  int status = 0;
+  (void)waitpid(tracer, &status, 0);
+  return fail(ErrorKind::kSystem, "the tracer ended in the middle of the move",
+              "the tree goes on; run grab again to move what is left");
+}
+
+}  // namespace grab::tracer
