@@ -65,7 +65,8 @@ Status check_permission(const Process& process, const proc::Self& self) {
         name + " belongs to another user (uid " + std::to_string(process.status.uid.real) + ")",
         "run grab as that user or as root");
   }
-  if (process.status.tracer != 0) {
+  const bool traced_by_us = !self.lineage.empty() && process.status.tracer == self.lineage.front();
+  if (process.status.tracer != 0 && !traced_by_us) {
     const std::string tracer = process.tracer_comm.empty() ? "" : " (" + process.tracer_comm + ")";
     return fail(ErrorKind::kPermission,
                 name + " is already traced by " + std::to_string(process.status.tracer) + tracer,
