@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: MIT
+// One small odd program a behaviour, to be grabbed by the tests: `tracee_zoo NAME [ARGUMENTS]`.
+// All say "ready PID" when they are what they are meant to be. `tracee_zoo` alone lists them.
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "integration/zoo/zoo.h"
+
+namespace zoo {
+namespace {
+
+int echo_lines(const Args& /*args*/) {
+  say_ready();
+  return serve();
+}
+
+int count(const Args& args) {
+  const long last = args.empty() ? 100'000 : std::atol(args[0].c_str());
+  const long pause_us = args.size() < 2 ? 0 : std::atol(args[1].c_str());
+  say_ready();
+  for (long n = 1; n <= last; ++n) {
+    char line[32];
+    std::snprintf(line, sizeof line, "n%08ld\n", n);
+    say(line);
+    if (pause_us == 0)
+      continue;
+    timespec pause{pause_us / 1'000'000, (pause_us % 1'000'000) * 1000};
+    if (::nanosleep(&pause, nullptr) != 0)
+      say("nanosleep failed\n");
+  }
+  say("counted all\n");
+  return 0;
+}
+
+int comm(const Args& args) {
+  // The name is what /proc/PID/stat shows between parentheses.
+  std::FILE* file = std::fopen("/proc/self/comm", "we");
+  if (file != nullptr && !args.empty()) {
+    (void)std::fputs(args[0].c_str(), file);
+    (void)std::fclose(file);
+  }
+  return echo_lines(args);
+}
+
+struct Behaviour {
+  const char* name;
+  int (*run)(const Args& args);
+  const char* description;
+};
+
+constexpr Behaviour kBehaviours[] = {
+    {"echo-lines", echo_lines, "answers every line with `got: LINE`"},
+    {"count", count, "LAST [PAUSE_US]: writes numbered lines as fast as it can, or with pauses"},
+    {"comm", comm, "NAME: echo-lines under a name of its own"},
+    {"blocked", blocked, "threads blocked in every call that may be; `release` says what they saw"},
+    {"blocked-tree", blocked_tree, "N: the same in N children; `release` ends them"},
+    {"fd-keeper", fd_keeper, "many descriptors on its terminal, shared with a child; `fds`"},
+    {"fd-exhausted", fd_exhausted, "every descriptor number below RLIMIT_NOFILE is in use"},
+    {"shared-table", shared_table, "two processes with one descriptor table (CLONE_FILES)"},
+    {"epoll-lines", epoll_lines, "[edge]: echo-lines by epoll_wait(2)"},
+    {"no-terminal", no_terminal, "FILE: a session without a terminal; writes numbered lines there"},
+    {"catch", catch_signals, "NAME...: says the name of each such signal; WINCH with the size"},
+    {"ignore", ignore_signals, "NAME...: ignores these signals"},
+    {"pending", pending_signals, "NAME...: blocks these signals and has each pending once"},
+    {"read-late", read_late, "reads nothing before it gets SIGUSR1"},
+    {"signal-stream", signal_stream,
+     "a child sends numbered signals; `check` tells if one is lost"},
+    {"fullscreen", fullscreen,
+     "alternate screen, raw modes; cleans up at SIGTSTP, as ncurses does"},
+    {"threads", threads, "N: spinning, in a futex and in sleep, beside echo-lines"},
+    {"dead-leader", dead_leader, "the main thread has ended, another one does echo-lines"},
+    {"zombie-parent", zombie_parent, "a zombie child stays in its group until `reap`"},
+    {"brief-zombie", brief_zombie_parent, "children of its group end all the time and are reaped"},
+    {"vfork-slow", vfork_slow, "FIFO: waits in vfork until something is written there"},
+    {"vfork-brief", vfork_brief, "starts programs by vfork all the time"},
+    {"fork-storm", fork_storm, "children come and go; `check` tells if one was lost"},
+    {"exec-storm", exec_storm, "a child that replaces its program all the time"},
+    {"seccomp", seccomp_filter, "allow|deny-setsid: echo-lines under a filter"},
+    {"undumpable", undumpable, "echo-lines after PR_SET_DUMPABLE 0"},
+    {"own-session", own_session, "a child in a session of its own, with its terminal open"},
+};
+
+int usage() {
+  for (const Behaviour& behaviour : kBehaviours)
+    std::printf("%-14s %s\n", behaviour.name, behaviour.description);
+  return 2;
+}
+
+}  // namespace
+}  // namespace zoo
+
+int main(int argc, char** argv) {
+  const std::string name = argc > 1 ? argv[1] : "";
+  for (const auto& behaviour : zoo::kBehaviours) {
+    if (name == behaviour.name)
+      return behaviour.run(zoo::Args(argv + 2, argv + argc));
+  }
+  return zoo::usage();
+}

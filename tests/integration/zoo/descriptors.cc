@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: MIT
+// Programs with descriptors: many on one terminal, none free, one table for two processes, watched
+// by epoll, none at all.
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kcmp.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdio>
+#include <cstring>
+#include <sstream>
+#include <vector>
+
+#include "integration/zoo/zoo.h"
+
+namespace zoo {
+namespace {
+
+void place(int fd, int wanted, int flags = 0) {
+  must(::dup3(fd, wanted, flags), "dup3");
+  ::close(fd);
+}
+
+std::string path_of(const std::string& fd) {
+  char target[256] = {};
+  const std::string link = "/proc/" + fd;
+  return ::readlink(link.c_str(), target, sizeof target - 1) < 0 ? "closed" : target;
+}
+
+struct Held {
+  pid_t pid;
+  int fd;
+};
+
+/// Which of them are one open file: "0,1,2|20,21|..." with the child's marked by c.
+std::string sharing(const std::vector<Held>& held, pid_t self) {
+  std::vector<std::vector<Held>> classes;
+  for (const Held& one : held) {
+    bool found = false;
+    for (auto& same : classes) {
+      if (::syscall(SYS_kcmp, same[0].pid, one.pid, KCMP_FILE, same[0].fd, one.fd) == 0) {
+        same.push_back(one);
+        found = true;
+        break;
+      }
+    }
+    if (!found)
+      classes.push_back({one});
+  }
+  std::ostringstream out;
+  for (const auto& same : classes) {
+    for (const Held& one : same)
+      out << (one.pid == self ? " " : " c") << one.fd;
+    out << " |";
+  }
+  return out.str();
+}
+
+// The numbers that fd_keeper opens on the terminal, beside 0-2.
+constexpr std::array<int, 12> kNumbers = {0, 1, 2, 10, 11, 20, 21, 30, 40, 200, 201, 1000};
+
+void say_fds(pid_t child) {
+  std::ostringstream out;
+  std::vector<Held> held;
+  for (const int fd : kNumbers) {
+    const std::string own = std::to_string(::getpid()) + "/fd/" + std::to_string(fd);
+    out << "fd " << fd << " flags 0" << std::oct << ::fcntl(fd, F_GETFL) << std::dec << " cloexec "
+        << ::fcntl(fd, F_GETFD) << " tty " << path_of(own) << "\n";
+    held.push_back({::getpid(), fd});
+    held.push_back({child, fd});
+  }
+  held.push_back({child, 60});
+  out << "fd c60 tty " << path_of(std::to_string(child) + "/fd/60") << "\n";
+  out << "fd 50 " << path_of(std::to_string(::getpid()) + "/fd/50") << "\n";
+  out << "sharing:" << sharing(held, ::getpid()) << "\nfds end\n";
+  say(out.str());
+}
+
+void open_many(const char* tty) {
+  must(::dup2(0, 10), "dup2");
+  must(::dup2(1, 11), "dup2");
+  place(static_cast<int>(must(::open(tty, O_WRONLY | O_APPEND | O_NOCTTY), tty)), 20);
+  must(::dup3(20, 21, O_CLOEXEC), "dup3");
+  place(static_cast<int>(must(::open(tty, O_RDONLY | O_NONBLOCK | O_NOCTTY), tty)), 30, O_CLOEXEC);
+  place(static_cast<int>(must(::open("/dev/tty", O_RDWR), "/dev/tty")), 40);
+  place(static_cast<int>(must(::open(tty, O_RDWR | O_NOCTTY), tty)), 200);
+  must(::dup2(200, 201), "dup2");
+  place(static_cast<int>(must(::open(tty, O_RDWR | O_NONBLOCK | O_APPEND | O_NOCTTY), tty)), 1000);
+  place(static_cast<int>(must(::open("/dev/null", O_RDWR), "/dev/null")), 50);
+}
+
+char shared_table_stack[65536];
+
+int echo_from_shared_table(void* /*unused*/) {
+  (void)::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  for (;;)
+    ::pause();
+}
+
+}  // namespace
+
+int fd_keeper(const Args& /*args*/) {
+  rlimit limit{};
+  must(::getrlimit(RLIMIT_NOFILE, &limit), "getrlimit");
+  limit.rlim_cur = limit.rlim_cur < 1024 ? 1024 : limit.rlim_cur;
+  must(::setrlimit(RLIMIT_NOFILE, &limit), "setrlimit");
+  char tty[128];
+  if (::ttyname_r(0, tty, sizeof tty) != 0)
+    return 97;
+  open_many(tty);
+  const auto child = static_cast<pid_t>(must(::fork(), "fork"));
+  if (child == 0) {
+    (void)::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    place(static_cast<int>(must(::open(tty, O_RDWR | O_NOCTTY), tty)), 60);
+    for (;;)
+      ::pause();
+  }
+  wait_until_process_asleep(child);
+  say_ready();
+  return serve({{"fds", [child] { say_fds(child); }},
+                {"write all",
+                 [] {
+                   for (const int fd : kNumbers) {
+                     if (fd != 0 && fd != 30 && fd != 10)
+                       dprintf(fd, "through %d;\n", fd);
+                   }
+                 }},
+                {"append",
+                 [] {  // seen through the other number of the same open file
+                   (void)::fcntl(200, F_SETFL, O_APPEND);
+                   say(std::string("append: ") +
+                       ((::fcntl(201, F_GETFL) & O_APPEND) ? "201 " : "") +
+                       ((::fcntl(0, F_GETFL) & O_APPEND) ? "0 " : "") + "end\n");
+                 }}});
+}
+
+int fd_exhausted(const Args& /*args*/) {
+  const rlimit limit{16, 16};
+  must(::setrlimit(RLIMIT_NOFILE, &limit), "setrlimit");
+  while (::open("/dev/null", O_RDWR) >= 0) {
+  }
+  say_ready();
+  return serve();
+}
+
+int shared_table(const Args& /*args*/) {
+  const long child =
+      must(::clone(echo_from_shared_table, shared_table_stack + sizeof shared_table_stack,
+                   CLONE_FILES | SIGCHLD, nullptr),
+           "clone");
+  wait_until_process_asleep(static_cast<pid_t>(child));
+  say_ready();
+  return serve({{"same", [child] {
+                   say(::syscall(SYS_kcmp, ::getpid(), child, KCMP_FILES, 0, 0) == 0
+                           ? "one table\n"
+                           : "two tables\n");
+                 }}});
+}
+
+int epoll_lines(const Args& args) {
+  const auto set = static_cast<int>(must(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1"));
+  epoll_event wanted{};
+  wanted.events = EPOLLIN | (args.empty() ? 0U : static_cast<unsigned>(EPOLLET));
+  wanted.data.u64 = 0x0123456789abcdefU;  // all 64 bits must survive
+  must(::epoll_ctl(set, EPOLL_CTL_ADD, 0, &wanted), "epoll_ctl");
+  say_ready();
+  for (;;) {
+    epoll_event event{};
+    const int count = ::epoll_wait(set, &event, 1, -1);
+    if (count < 0) {
+      say(std::string("epoll_wait failed: ") + std::strerror(errno) + "\n");
+      continue;
+    }
+    if (event.data.u64 != wanted.data.u64)
+      say("epoll_wait gave other data\n");
+    char line[4096];
+    const ssize_t size = ::read(0, line, sizeof line);
+    if (size <= 0)
+      return size == 0 ? 0 : 98;
+    say("got: " + std::string(line, static_cast<std::size_t>(size)));
+  }
+}
+
+int no_terminal(const Args& args) {
+  if (args.empty())
+    return 2;
+  const long pid = must(::fork(), "fork");
+  if (pid != 0) {
+    say("ready " + std::to_string(pid) + "\n");
+    return 0;
+  }
+  must(::setsid(), "setsid");
+  const auto null = static_cast<int>(must(::open("/dev/null", O_RDWR), "/dev/null"));
+  const auto out = static_cast<int>(
+      must(::open(args[0].c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600), args[0].c_str()));
+  must(::dup2(null, 0), "dup2");
+  must(::dup2(out, 1), "dup2");
+  must(::dup2(out, 2), "dup2");
+  ::close(null);
+  ::close(out);
+  for (int n = 1;; ++n) {
+    say("line " + std::to_string(n) + "\n");
+    ::usleep(20'000);
+  }
+}
+
+}  // namespace zoo

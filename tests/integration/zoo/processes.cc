@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: MIT
+// Programs with processes and threads in odd states: zombies, vfork, storms of children, a main
+// thread that has ended, filters, sessions of their own.
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/futex.h>
+#include <linux/seccomp.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdio>
+#include <cstring>
+#include <thread>
+
+#include "integration/zoo/zoo.h"
+
+namespace zoo {
+namespace {
+
+std::atomic<int> futex_word{0};
+std::atomic<long> spins{0};
+
+pid_t start_child(int (*run)()) {
+  const auto pid = static_cast<pid_t>(must(::fork(), "fork"));
+  if (pid == 0) {
+    (void)::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    ::_exit(run());
+  }
+  return pid;
+}
+
+void wait_until_zombie(pid_t pid) {
+  siginfo_t info{};
+  must(::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOWAIT), "waitid");
+}
+
+int make_zombies_for_ever() {
+  for (;;) {
+    const auto pid = static_cast<pid_t>(must(::fork(), "fork"));
+    if (pid == 0)
+      ::_exit(0);
+    must(::waitpid(pid, nullptr, 0), "waitpid");
+  }
+}
+
+std::atomic<long> storm_started{0};
+std::atomic<long> storm_lost{0};
+std::atomic<bool> storm_done{false};
+
+void storm() {
+  while (!storm_done.load()) {
+    const int wanted = static_cast<int>(storm_started.fetch_add(1) % 100);
+    const pid_t pid = ::fork();
+    if (pid < 0) {
+      storm_lost.fetch_add(1);
+      continue;
+    }
+    if (pid == 0)
+      ::_exit(wanted);
+    int status = 0;
+    if (::waitpid(pid, &status, 0) != pid || !WIFEXITED(status) || WEXITSTATUS(status) != wanted)
+      storm_lost.fetch_add(1);
+    ::usleep(200);
+  }
+}
+
+void vfork_true() {
+  const pid_t pid = ::vfork();
+  if (pid == 0) {
+    ::execl("/bin/true", "true", static_cast<char*>(nullptr));
+    ::_exit(127);
+  }
+  int status = 0;
+  if (pid < 0 || ::waitpid(pid, &status, 0) != pid || status != 0)
+    storm_lost.fetch_add(1);
+  storm_started.fetch_add(1);
+}
+
+Commands storm_commands() {
+  return {{"check", [] {
+             say("storm: " + std::string(storm_started.load() > 0 ? "some" : "none") +
+                 " started, " + std::to_string(storm_lost.load()) + " lost\n");
+           }}};
+}
+
+}  // namespace
+
+int threads(const Args& args) {
+  const int count = args.empty() ? 4 : std::atoi(args[0].c_str());
+  for (int i = 0; i < count; ++i) {
+    std::thread([] {
+      for (;;) {
+        spins.fetch_add(1);
+        ::sched_yield();
+      }
+    }).detach();
+    std::thread([] {
+      for (;;)
+        ::syscall(SYS_futex, &futex_word, FUTEX_WAIT_PRIVATE, 0, nullptr, nullptr, 0);
+    }).detach();
+    std::thread([] {
+      for (;;)
+        ::sleep(1000);
+    }).detach();
+  }
+  say_ready();
+  return serve({{"spins", [] {
+                   const long before = spins.load();
+                   while (spins.load() == before)
+                     ::usleep(100);
+                   say("still spinning\n");
+                 }}});
+}
+
+int dead_leader(const Args& /*args*/) {
+  std::thread([] {
+    const std::string stat = "/proc/self/task/" + std::to_string(::getpid()) + "/stat";
+    for (char state = '?'; state != 'Z';) {
+      char text[512] = {};
+      const int fd = ::open(stat.c_str(), O_RDONLY | O_CLOEXEC);
+      if (fd >= 0 && ::read(fd, text, sizeof text - 1) > 0)
+        state = std::strrchr(text, ')')[2];
+      ::close(fd);
+    }
+    say_ready();
+    std::exit(serve());
+  }).detach();
+  ::pthread_exit(nullptr);
+}
+
+int zombie_parent(const Args& /*args*/) {
+  const pid_t pid = start_child([] { return 7; });
+  wait_until_zombie(pid);
+  say_ready();
+  return serve({{"reap", [pid] {
+                   int status = 0;
+                   const bool ok = ::waitpid(pid, &status, 0) == pid && WEXITSTATUS(status) == 7;
+                   say(ok ? "reaped 7\n" : "the exit status was stolen\n");
+                 }}});
+}
+
+int brief_zombie_parent(const Args& /*args*/) {
+  std::thread(make_zombies_for_ever).detach();
+  say_ready();
+  return serve();
+}
+
+int vfork_slow(const Args& args) {
+  if (args.empty())
+    return 2;
+  const auto fifo = static_cast<int>(must(::open(args[0].c_str(), O_RDWR | O_CLOEXEC), "fifo"));
+  say_ready();
+  const pid_t pid = ::vfork();
+  if (pid == 0) {
+    char byte = 0;
+    (void)!::read(fifo, &byte, 1);
+    ::execl("/bin/true", "true", static_cast<char*>(nullptr));
+    ::_exit(127);
+  }
+  int status = 0;
+  must(::waitpid(pid, &status, 0), "waitpid");
+  say("vfork is over\n");
+  return serve();
+}
+
+int vfork_brief(const Args& /*args*/) {
+  std::thread([] {
+    for (;;) {
+      vfork_true();
+      ::usleep(500);
+    }
+  }).detach();
+  say_ready();
+  return serve(storm_commands());
+}
+
+int fork_storm(const Args& /*args*/) {
+  for (int i = 0; i < 3; ++i)
+    std::thread(storm).detach();
+  say_ready();
+  return serve(storm_commands());
+}
+
+int exec_storm(const Args& args) {
+  // The argument is how often it has replaced itself; the child never comes back from it.
+  if (!args.empty()) {
+    ::usleep(500);
+    const std::string next = std::to_string(std::atol(args[0].c_str()) + 1);
+    ::execl("/proc/self/exe", "tracee_zoo", "exec-storm", next.c_str(),
+            static_cast<char*>(nullptr));
+    return 97;
+  }
+  const pid_t pid = start_child([] {
+    ::execl("/proc/self/exe", "tracee_zoo", "exec-storm", "0", static_cast<char*>(nullptr));
+    return 97;
+  });
+  say_ready();
+  return serve({{"check", [pid] {
+                   int status = 0;
+                   say(::waitpid(pid, &status, WNOHANG) == 0 ? "storm goes on\n"
+                                                             : "storm has ended\n");
+                 }}});
+}
+
+int seccomp_filter(const Args& args) {
+  const bool deny = !args.empty() && args[0] == "deny-setsid";
+  sock_filter code[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<unsigned>(deny ? SYS_setsid : -1), 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EACCES),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  const sock_fprog program{sizeof code / sizeof code[0], code};
+  must(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "PR_SET_NO_NEW_PRIVS");
+  must(::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), "PR_SET_SECCOMP");
+  say_ready();
+  return serve();
+}
+
+int undumpable(const Args& /*args*/) {
+  must(::prctl(PR_SET_DUMPABLE, 0), "PR_SET_DUMPABLE");
+  say_ready();
+  return serve();
+}
+
+int own_session(const Args& /*args*/) {
+  const pid_t pid = start_child([]() -> int {
+    ::setsid();
+    for (;;)
+      ::pause();
+  });
+  wait_until_process_asleep(pid);
+  say_ready();
+  return serve();
+}
+
+}  // namespace zoo
