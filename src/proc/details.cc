@@ -32,10 +32,18 @@ Result<void> tolerate(const Error& error, bool* readable) {
   return {};
 }
 
+bool is_dead(char state) {
+  return state == 'Z' || state == 'X';
+}
+
 Result<void> read_stat(ProcessFiles& files, Stat& stat) {
   std::string text;
   GRAB_CHECK(files.read("stat", text));
   GRAB_TRY(stat, parse_stat(text));
+  // Kernel: the last field is the wait status of a zombie; of a stopped process it is the signal
+  // that stopped it. Source: fs/proc/array.c do_task_stat(), seen.
+  if (!is_dead(stat.state))
+    stat.exit_code = 0;
   return {};
 }
 
@@ -56,10 +64,6 @@ Result<void> read_program(ProcessFiles& files, Process& process) {
     return tolerate(read.error(), &process.readable);
   process.vdso = parse_auxv_vdso(text).value_or(0);
   return {};
-}
-
-bool is_dead(char state) {
-  return state == 'Z' || state == 'X';
 }
 
 // A copy of descriptor `fd` with its fstat(2). Invalid if it has been closed meanwhile.
@@ -208,7 +212,7 @@ Result<void> DetailsReader::read_descriptors(Node& node, Details& details) {
   Result<std::vector<int>> fds = node.files.list_fds();
   if (!fds)
     return tolerate(fds.error(), &process.readable);
-  Result<UsableFd> pidfd = node.files.pidfd();
+  Result<UsableFd> pidfd = node.files.speaker_pidfd();
   if (!pidfd) {
     process.open_fds = std::move(*fds);
     process.readable = false;  // before Linux 6.9, a process whose main thread has ended
@@ -332,7 +336,7 @@ Result<bool> DetailsReader::same_descriptors(Node& node) const {
       return false;
   }
   if (!details.others.empty()) {
-    GRAB_TRY(const UsableFd pidfd, node.files.pidfd());
+    GRAB_TRY(const UsableFd pidfd, node.files.speaker_pidfd());
     for (const OtherFd& other : details.others) {
       if (!same_other(node, pidfd.get(), other))
         return false;

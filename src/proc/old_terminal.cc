@@ -62,10 +62,11 @@ std::string terminal_path(dev_t device) {
 
 Result<void> OldTerminal::identify(ProcessFiles& named, dev_t controlling, bool force_stdio) {
   device_ = controlling;
-  Result<UsableFd> pidfd = named.pidfd();
+  Result<UsableFd> pidfd = named.speaker_pidfd();
+  if (!pidfd && pidfd.error().kind == ErrorKind::kGone)
+    return tl::unexpected(pidfd.error());
   if (!pidfd)
-    return pidfd.error().kind == ErrorKind::kPermission ? Result<void>{}
-                                                        : tl::unexpected(pidfd.error());
+    return {};
   for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
     int err = 0;
     UniqueFd copy = copy_of(pidfd->get(), fd, &err);

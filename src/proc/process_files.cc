@@ -62,13 +62,23 @@ Result<UsableFd> ProcessFiles::pidfd() {
   if (pidfd_.valid())
     return UsableFd(pidfd_.get());
   int err = 0;
-  UniqueFd fd = open_pidfd(speaker(), speaker() != pid_, &err);
+  UniqueFd fd = open_pidfd(pid_, /*thread=*/false, &err);
   if (!fd.valid())
     return fail_errno(err, "pidfd_open of " + std::to_string(pid_));
-  if (!budget_->has_room(FileBudget::Use::kIdentity) || speaker() != pid_)
+  if (!budget_->has_room(FileBudget::Use::kIdentity))
     return UsableFd(std::move(fd));
   pidfd_ = KeptFd(std::move(fd), *budget_);
   return UsableFd(pidfd_.get());
+}
+
+Result<UsableFd> ProcessFiles::speaker_pidfd() {
+  if (speaker() == pid_)
+    return pidfd();
+  int err = 0;
+  UniqueFd fd = open_pidfd(speaker(), /*thread=*/true, &err);
+  if (!fd.valid())
+    return fail_errno(err, "pidfd_open of thread " + std::to_string(speaker()));
+  return UsableFd(std::move(fd));
 }
 
 void ProcessFiles::set_speaker(pid_t tid) {

@@ -71,7 +71,11 @@ class ProcessFiles {
  public:
   ProcessFiles(pid_t pid, FileBudget& budget) : pid_(pid), budget_(&budget) {}
 
+  /// Stands for the process.
   [[nodiscard]] Result<UsableFd> pidfd();
+  /// Stands for the thread whose descriptors are to be copied, the speaker. Errors: kSystem with
+  /// EINVAL before Linux 6.9, where the main thread has ended.
+  [[nodiscard]] Result<UsableFd> speaker_pidfd();
   [[nodiscard]] bool keeps_pidfd() const { return pidfd_.valid(); }
   [[nodiscard]] int kept_pidfd() const { return pidfd_.get(); }
 

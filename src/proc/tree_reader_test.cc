@@ -1,0 +1,725 @@
+// SPDX-License-Identifier: MIT
+#include "proc/tree_reader.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/epoll.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <gmock/gmock.h>
+
+#include "proc/descriptions.h"
+#include "proc/details.h"
+#include "proc/kernel.h"
+#include "proc/membership.h"
+#include "proc/old_terminal.h"
+#include "proc/test_tree.h"
+
+namespace grab::proc {
+
+// What gtest shows of a process.
+void PrintTo(const Process& process, std::ostream* out) {
+  const Stat& stat = process.stat;
+  *out << stat.pid << " (" << stat.comm << ") " << stat.state << " ppid " << stat.ppid << " pgid "
+       << stat.pgid << " sid " << stat.sid << " tty " << stat.tty << " tpgid " << stat.tpgid
+       << " flags " << std::hex << stat.flags << " ignored " << process.status.ignored.bits
+       << " pending " << process.status.pending.bits << " shared pending "
+       << process.status.shared_pending.bits << std::dec << " threads " << stat.num_threads << " ["
+       << ::testing::PrintToString(process.tids) << "] open "
+       << ::testing::PrintToString(process.open_fds) << " moved";
+  for (const Descriptor& moved : process.moved_fds)
+    *out << ' ' << moved.fd << ':' << moved.description << (moved.close_on_exec ? "x" : "");
+  *out << " table " << process.fd_table_of << " vdso " << process.vdso << " command "
+       << process.command << (process.readable ? "" : " (unreadable)");
+}
+
+namespace {
+
+using ::testing::Contains;
+using ::testing::Each;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::SizeIs;
+using ::testing::UnorderedElementsAre;
+
+std::vector<pid_t> pids_of(const Snapshot& snapshot) {
+  std::vector<pid_t> pids;
+  for (const Process& process : snapshot.processes)
+    pids.push_back(process.stat.pid);
+  return pids;
+}
+
+std::vector<int> numbers_of(const Process& process) {
+  std::vector<int> numbers;
+  for (const Descriptor& descriptor : process.moved_fds)
+    numbers.push_back(descriptor.fd);
+  return numbers;
+}
+
+// The index of what descriptor `fd` refers to, -1 if it is not moved.
+int description_of(const Process& process, int fd) {
+  for (const Descriptor& descriptor : process.moved_fds) {
+    if (descriptor.fd == fd)
+      return descriptor.description;
+  }
+  return -1;
+}
+
+class TreeReaderTest : public ::testing::Test {
+ protected:
+  // The reader of the tree below `name`, and its first snapshot.
+  Snapshot read(const std::string& name, TreeReader::Options options = {}) {
+    Result<TreeReader> opened = TreeReader::open(tree.pid(name), options);
+    if (!opened) {
+      ADD_FAILURE() << opened.error().message();
+      return {};
+    }
+    reader = std::make_unique<TreeReader>(std::move(*opened));
+    return value_of(reader->read());
+  }
+
+  static Snapshot value_of(const Result<Snapshot>& snapshot) {
+    if (!snapshot)
+      ADD_FAILURE() << snapshot.error().message();
+    return snapshot.value_or(Snapshot());
+  }
+
+  const Process& process(const Snapshot& snapshot, const std::string& name) {
+    static const Process kNone;
+    const Process* const found = snapshot.find(tree.pid(name));
+    EXPECT_NE(found, nullptr) << name;
+    return found == nullptr ? kNone : *found;
+  }
+
+  TestTree tree;
+  std::unique_ptr<TreeReader> reader;
+};
+
+TEST_F(TreeReaderTest, ReadsOneProcessOnItsTerminal) {
+  tree.start([](const Actor&) {});
+  const pid_t leader = tree.pid("leader");
+  ASSERT_TRUE(TestTree::wait_for_state(leader, "S"));
+  const Snapshot snapshot = read("leader");
+  EXPECT_EQ(snapshot.named, leader);
+  EXPECT_THAT(pids_of(snapshot), ElementsAre(leader));
+  EXPECT_EQ(snapshot.old_terminal, (Terminal{tree.device(), tree.path(), leader, leader}));
+  const Process& process = snapshot.processes.at(0);
+  EXPECT_EQ(process.stat.sid, leader);
+  EXPECT_EQ(process.stat.tty, tree.device());
+  EXPECT_EQ(process.stat.state, 'S');
+  EXPECT_THAT(process.tids, ElementsAre(leader));
+  EXPECT_THAT(process.open_fds, ElementsAre(0, 1, 2, 200));
+  EXPECT_THAT(numbers_of(process), ElementsAre(0, 1, 2));
+  ASSERT_THAT(snapshot.descriptions, SizeIs(1));
+  EXPECT_EQ(snapshot.descriptions[0].flags & (O_ACCMODE | O_APPEND | O_NONBLOCK), O_RDWR);
+  EXPECT_EQ(process.fd_table_of, leader);
+  EXPECT_EQ(process.elf_class, static_cast<int>(8 * sizeof(void*)));
+  EXPECT_EQ(process.status.uid.real, ::getuid());
+  EXPECT_TRUE(process.readable);
+  EXPECT_NE(process.vdso, 0U);
+  EXPECT_NE(process.ns.pid, 0U);
+  EXPECT_EQ(process.ns, snapshot.self.ns);
+  EXPECT_EQ(process.command, snapshot.parent.value_or(Process()).command);  // forked, not exec'd
+  EXPECT_NE(process.command, "");
+}
+
+TEST_F(TreeReaderTest, KnowsItsSurroundings) {
+  tree.start([](const Actor&) {});
+  const Snapshot snapshot = read("leader");
+  ASSERT_TRUE(snapshot.parent);
+  EXPECT_EQ(snapshot.parent->stat.pid, ::getpid());
+  EXPECT_THAT(snapshot.parent->moved_fds, IsEmpty());
+  EXPECT_THAT(snapshot.parent->tids, Contains(::getpid()));
+  EXPECT_THAT(snapshot.old_ptmx_keepers, ElementsAre(::getpid()));
+  ASSERT_THAT(snapshot.self.lineage, SizeIs(::testing::Ge(2)));
+  EXPECT_EQ(snapshot.self.lineage.at(0), ::getpid());
+  EXPECT_EQ(snapshot.self.lineage.at(1), ::getppid());
+  EXPECT_EQ(snapshot.self.euid, ::geteuid());
+  EXPECT_THAT(snapshot.outsiders, IsEmpty());
+}
+
+TEST_F(TreeReaderTest, TellsDescriptionsApart) {
+  tree.start(
+      [](const Actor& actor) {
+        ::dup2(0, 10);
+        const char* const path = ::ttyname(0);
+        ::dup2(::open(path, O_WRONLY | O_APPEND | O_NONBLOCK | O_NOCTTY), 20);
+        ::dup2(::open("/dev/tty", O_RDONLY), 21);
+        ::dup3(::open(path, O_RDWR | O_NOCTTY), 22, O_CLOEXEC);
+        ::dup2(::open(path, O_PATH), 23);
+        ::dup2(::open("/dev/null", O_RDWR), 24);
+        ::close_range(3, 9, 0);
+        actor.fork("heir", [] { ::fcntl(20, F_SETFD, FD_CLOEXEC); });
+      },
+      /*keep_ptmx=*/true);
+  ASSERT_NE(tree.pid("heir"), 0);
+  const Snapshot snapshot = read("leader");
+  const Process& leader = process(snapshot, "leader");
+  const Process& heir = process(snapshot, "heir");
+  EXPECT_THAT(leader.open_fds,
+              ElementsAre(0, 1, 2, 10, 20, 21, 22, 23, 24, TestTree::kKeptPtmx, 200));
+  // Not the O_PATH descriptor (23), /dev/null (24) or the ptmx (100).
+  EXPECT_THAT(numbers_of(leader), ElementsAre(0, 1, 2, 10, 20, 21, 22));
+  EXPECT_EQ(description_of(leader, 10), description_of(leader, 0));
+  ASSERT_THAT(snapshot.descriptions, SizeIs(4));
+  const auto flags = [&snapshot](int fd_description) {
+    return snapshot.descriptions.at(static_cast<std::size_t>(fd_description)).flags;
+  };
+  EXPECT_EQ(flags(description_of(leader, 20)) & (O_ACCMODE | O_APPEND | O_NONBLOCK),
+            O_WRONLY | O_APPEND | O_NONBLOCK);
+  EXPECT_EQ(flags(description_of(leader, 21)) & (O_ACCMODE | O_APPEND | O_NONBLOCK), O_RDONLY);
+  const auto cloexec = [](const Process& process, std::size_t i) {
+    return process.moved_fds.at(i).close_on_exec;
+  };
+  EXPECT_FALSE(cloexec(leader, 4));
+  EXPECT_TRUE(cloexec(leader, 6));
+  EXPECT_TRUE(cloexec(heir, 4));  // close-on-exec is the descriptor's, the description is shared
+  for (const int fd : {0, 1, 2, 10, 20, 21, 22})
+    EXPECT_EQ(description_of(heir, fd), description_of(leader, fd)) << fd;
+  EXPECT_NE(heir.fd_table_of, leader.fd_table_of);
+}
+
+TEST_F(TreeReaderTest, KeepsCopiesOfDescriptions) {
+  tree.start([](const Actor&) { ::dup2(::open(::ttyname(0), O_RDONLY | O_NOCTTY), 10); });
+  const Snapshot snapshot = read("leader");
+  ASSERT_THAT(snapshot.descriptions, SizeIs(2));
+  const pid_t leader = tree.pid("leader");
+  for (const int fd : {0, 10}) {
+    const int copy = reader->description_fd(description_of(snapshot.processes.at(0), fd));
+    EXPECT_EQ(compare_descriptions(::getpid(), copy, leader, fd), Order::kSame) << fd;
+  }
+  EXPECT_EQ(reader->description_fd(2), -1);
+  EXPECT_EQ(reader->description_fd(-1), -1);
+  EXPECT_EQ(terminal_of(reader->old_terminal_fd()), tree.device());
+}
+
+TEST_F(TreeReaderTest, ReadsThreadsMainThreadFirst) {
+  tree.start([](const Actor& actor) {
+    actor.fork("threads", [] {
+      std::thread(Actor::pause_for_good).detach();
+      std::thread(Actor::pause_for_good).detach();
+    });
+  });
+  const pid_t pid = tree.pid("threads");
+  const Snapshot snapshot = read("leader");
+  const Process& threads = process(snapshot, "threads");
+  ASSERT_THAT(threads.tids, SizeIs(3));
+  EXPECT_EQ(threads.tids.at(0), pid);
+  EXPECT_EQ(threads.stat.num_threads, 3);
+  const Result<std::vector<TreeReader::Member>> members = reader->scan();
+  ASSERT_TRUE(members);
+  EXPECT_EQ(members->at(1).tids, threads.tids);
+}
+
+TEST_F(TreeReaderTest, FindsChildrenOfEveryThread) {
+  tree.start([](const Actor& actor) {
+    std::thread([&actor] {
+      actor.fork("of-thread");
+      Actor::pause_for_good();
+    }).detach();
+  });
+  EXPECT_NE(tree.pid("of-thread"), 0);
+  EXPECT_THAT(pids_of(read("leader")), ElementsAre(tree.pid("leader"), tree.pid("of-thread")));
+}
+
+TEST_F(TreeReaderTest, TakesAnotherThreadWhereTheMainOneHasEnded) {
+  tree.start([](const Actor& actor) {
+    actor.fork("headless", [&actor] {
+      std::thread([&actor] {
+        actor.report("headless");
+        Actor::pause_for_good();
+      }).detach();
+      ::syscall(SYS_exit, 0);  // of this thread alone
+    });
+  });
+  const pid_t pid = tree.pid("headless");
+  ASSERT_TRUE(TestTree::wait_for_state(pid, "Z"));
+  const Snapshot snapshot = read("leader");
+  const Process& headless = process(snapshot, "headless");
+  EXPECT_FALSE(headless.is_zombie());
+  EXPECT_THAT(headless.tids, SizeIs(1));
+  EXPECT_THAT(headless.tids, Not(Contains(pid)));
+  EXPECT_THAT(headless.open_fds, ElementsAre(0, 1, 2, 200));
+  int err = 0;
+  if (open_pidfd(headless.tids.at(0), true, &err).valid())  // Linux >= 6.9
+    EXPECT_THAT(numbers_of(headless), ElementsAre(0, 1, 2));
+  else
+    EXPECT_FALSE(headless.readable);
+}
+
+TEST_F(TreeReaderTest, ShowsZombiesWithTheirStatus) {
+  tree.start([](const Actor& actor) {
+    const pid_t pid = ::fork();
+    if (pid == 0)
+      std::_Exit(7);
+    actor.report("zombie", pid);
+  });
+  const pid_t zombie = tree.pid("zombie");
+  ASSERT_TRUE(TestTree::wait_for_state(zombie, "Z"));
+  const Snapshot snapshot = read("leader");
+  const Process& process_of_it = process(snapshot, "zombie");
+  EXPECT_TRUE(process_of_it.is_zombie());
+  EXPECT_EQ(WEXITSTATUS(process_of_it.stat.exit_code), 7);
+  EXPECT_THAT(process_of_it.tids, IsEmpty());
+  EXPECT_THAT(process_of_it.moved_fds, IsEmpty());
+  const Result<std::vector<TreeReader::Member>> members = reader->scan();
+  ASSERT_TRUE(members);
+  EXPECT_TRUE(members->at(1).zombie);
+  EXPECT_THAT(members->at(1).tids, IsEmpty());
+}
+
+// A shell (the leader) with a pipeline of two jobs' members, an orphan of it, and descendants in
+// other groups.
+void start_pipeline(TestTree& tree) {
+  tree.start([](const Actor& actor) {
+    const pid_t first = actor.fork("first", [&actor] {
+      ::setpgid(0, 0);
+      actor.fork("below", [] { ::setpgid(0, 0); });
+    });
+    ::setpgid(first, first);
+    actor.fork("second", [first] { ::setpgid(0, first); });
+    const pid_t between = ::fork();
+    if (between == 0) {
+      ::setpgid(0, first);
+      actor.fork("orphan");
+      std::_Exit(0);
+    }
+    ::waitpid(between, nullptr, 0);
+    actor.fork("other-job", [] { ::setpgid(0, 0); });
+  });
+  for (const char* name : {"first", "below", "second", "orphan", "other-job"})
+    EXPECT_NE(tree.pid(name), 0) << name;
+}
+
+TEST_F(TreeReaderTest, TakesThePipelineOfAnyOfItsProcesses) {
+  start_pipeline(tree);
+  for (const char* named : {"first", "second", "orphan"}) {
+    const Snapshot snapshot = read(named);
+    EXPECT_THAT(pids_of(snapshot), UnorderedElementsAre(tree.pid("first"), tree.pid("below"),
+                                                        tree.pid("second"), tree.pid("orphan")))
+        << named;
+    EXPECT_EQ(snapshot.named, tree.pid(named));
+    EXPECT_EQ(snapshot.processes.at(0).stat.pid, tree.pid(named));
+    ASSERT_TRUE(snapshot.parent) << named;
+    EXPECT_EQ(snapshot.parent->stat.pid, tree.pid("leader")) << named;
+    EXPECT_THAT(snapshot.outsiders, IsEmpty()) << named;
+  }
+}
+
+TEST_F(TreeReaderTest, PutsParentsBeforeChildren) {
+  start_pipeline(tree);
+  const std::vector<pid_t> pids = pids_of(read("leader"));
+  EXPECT_THAT(pids, SizeIs(5));  // not the orphan: it is in none of the leader's groups
+  EXPECT_EQ(pids.at(0), tree.pid("leader"));
+  EXPECT_LT(std::find(pids.begin(), pids.end(), tree.pid("first")),
+            std::find(pids.begin(), pids.end(), tree.pid("below")));
+}
+
+TEST_F(TreeReaderTest, LeavesTheGroupOfTheParentAloneAndNamesIt) {
+  tree.start([](const Actor& actor) {
+    actor.fork("named", [&actor] { actor.fork("below"); });
+    actor.fork("sibling");
+    const pid_t pid = ::fork();
+    if (pid == 0)
+      std::_Exit(0);
+    actor.report("zombie-sibling", pid);
+  });
+  ASSERT_NE(tree.pid("below"), 0);
+  ASSERT_NE(tree.pid("sibling"), 0);
+  ASSERT_TRUE(TestTree::wait_for_state(tree.pid("zombie-sibling"), "Z"));
+  const Snapshot snapshot = read("named");
+  EXPECT_THAT(pids_of(snapshot), ElementsAre(tree.pid("named"), tree.pid("below")));
+  const pid_t pgid = tree.pid("leader");
+  EXPECT_THAT(snapshot.outsiders,
+              UnorderedElementsAre(Outsider{pgid, pgid}, Outsider{tree.pid("sibling"), pgid},
+                                   Outsider{tree.pid("zombie-sibling"), pgid}));
+  EXPECT_THAT(snapshot.old_ptmx_keepers, IsEmpty());  // asked for session leaders only
+}
+
+TEST_F(TreeReaderTest, KeepsDescendantsWhoseParentHasEnded) {
+  tree.start([](const Actor& actor) {
+    actor.fork("parent", [&actor] {
+      ::setpgid(0, 0);
+      actor.fork("child", [] { ::setpgid(0, 0); });
+    });
+  });
+  const pid_t parent = tree.pid("parent");
+  const pid_t child = tree.pid("child");
+  ASSERT_NE(child, 0);
+  EXPECT_THAT(pids_of(read("leader")), SizeIs(3));
+  ASSERT_EQ(::kill(parent, SIGKILL), 0);
+  ASSERT_TRUE(TestTree::wait_for_state(parent, "Z"));
+  Result<Snapshot> again = reader->read();
+  ASSERT_TRUE(again);
+  EXPECT_THAT(pids_of(*again), UnorderedElementsAre(tree.pid("leader"), parent, child));
+  EXPECT_TRUE(again->find(parent)->is_zombie());
+}
+
+TEST_F(TreeReaderTest, DropsMembersThatHaveBeenReaped) {
+  // The orphan of the first is reaped by the test, the subreaper.
+  start_pipeline(tree);
+  EXPECT_THAT(pids_of(read("first")), Contains(tree.pid("orphan")));
+  const pid_t orphan = tree.pid("orphan");
+  ASSERT_EQ(::kill(orphan, SIGKILL), 0);
+  ASSERT_EQ(::waitpid(orphan, nullptr, 0), orphan);
+  const Result<Snapshot> again = reader->read();
+  ASSERT_TRUE(again);
+  EXPECT_THAT(pids_of(*again), Not(Contains(orphan)));
+  EXPECT_THAT(pids_of(*again), SizeIs(3));
+}
+
+TEST_F(TreeReaderTest, FindsTheTerminalByDescriptorsWhereNoneControls) {
+  tree.start([](const Actor& actor) {
+    actor.fork("detached", [] {
+      ::setsid();
+      ::dup2(::open("/dev/null", O_RDWR), 0);
+      ::close(3);
+    });
+  });
+  const Snapshot snapshot = read("detached");
+  EXPECT_EQ(snapshot.processes.at(0).stat.tty, 0U);
+  EXPECT_EQ(snapshot.old_terminal, (Terminal{tree.device(), tree.path(), 0, 0}));
+  EXPECT_THAT(numbers_of(snapshot.processes.at(0)), ElementsAre(1, 2));
+}
+
+TEST_F(TreeReaderTest, SaysWhereThereIsNoTerminal) {
+  tree.start([](const Actor& actor) {
+    actor.fork("daemon", [] {
+      ::setsid();
+      const int null = ::open("/dev/null", O_RDWR);
+      for (const int fd : {0, 1, 2})
+        ::dup2(null, fd);
+    });
+  });
+  const Snapshot snapshot = read("daemon");
+  EXPECT_EQ(snapshot.old_terminal, Terminal());
+  EXPECT_THAT(snapshot.processes.at(0).moved_fds, IsEmpty());
+  EXPECT_EQ(reader->old_terminal_fd(), -1);
+}
+
+TEST_F(TreeReaderTest, MovesOnlyTheOldOfTwoTerminals) {
+  const TestTree other;
+  const std::string other_path = other.path();
+  tree.start(
+      [&other_path](const Actor&) { ::dup2(::open(other_path.c_str(), O_RDWR | O_NOCTTY), 10); });
+  const Snapshot snapshot = read("leader");
+  EXPECT_THAT(snapshot.processes.at(0).open_fds, Contains(10));
+  EXPECT_THAT(numbers_of(snapshot.processes.at(0)), ElementsAre(0, 1, 2));
+}
+
+TEST_F(TreeReaderTest, WithForceStdioTakesWhatTheNamedOnesStdioRefersTo) {
+  tree.start([](const Actor& actor) {
+    std::array<int, 2> own{};
+    std::array<int, 2> between{};
+    if (::pipe(own.data()) != 0 || ::pipe(between.data()) != 0)
+      std::_Exit(1);
+    const std::array<int, 2> ends = own;
+    const std::array<int, 2> others = between;
+    actor.fork("named", [&actor, ends, others] {
+      ::setsid();
+      ::dup2(ends[0], 0);
+      ::dup2(ends[1], 1);
+      ::close(ends[0]);
+      ::close(ends[1]);
+      actor.fork("heir", [others] { ::dup2(others[1], 2); });
+    });
+  });
+  ASSERT_NE(tree.pid("heir"), 0);
+  TreeReader::Options options;
+  options.force_stdio = true;
+  const Snapshot snapshot = read("named", options);
+  const Process& named = process(snapshot, "named");
+  const Process& heir = process(snapshot, "heir");
+  EXPECT_THAT(numbers_of(named), ElementsAre(0, 1, 2));
+  EXPECT_THAT(numbers_of(heir), ElementsAre(0, 1));  // its 2 is a pipe of its own
+  EXPECT_EQ(description_of(heir, 0), description_of(named, 0));
+  EXPECT_NE(description_of(named, 0), description_of(named, 1));
+  EXPECT_EQ(snapshot.descriptions.size(), 3U);
+  ASSERT_TRUE(tree.stop_all());
+  const Snapshot stopped = value_of(reader->read());
+  EXPECT_EQ(value_of(reader->reread(stopped)), stopped);
+}
+
+TEST_F(TreeReaderTest, ReadsEpollWatchesOfMovedDescriptorsOnly) {
+  constexpr std::uint64_t kData = 0xdeadbeef00000007;
+  tree.start([](const Actor&) {
+    const int epoll = ::epoll_create1(0);
+    ::dup2(epoll, 30);
+    std::array<int, 2> pipe_ends{};
+    if (::pipe(pipe_ends.data()) != 0)
+      std::_Exit(1);
+    const auto add = [](int fd, std::uint64_t data) {
+      epoll_event event{};
+      event.events = EPOLLIN | EPOLLET;
+      event.data.u64 = data;
+      ::epoll_ctl(30, EPOLL_CTL_ADD, fd, &event);
+    };
+    add(0, kData);
+    add(pipe_ends[0], 1);
+    // A stale entry: number 40 is another description now, the one that is watched is 41.
+    ::dup2(::open(::ttyname(0), O_RDWR | O_NOCTTY), 40);
+    ::dup2(40, 41);
+    add(40, 2);
+    ::dup2(0, 40);
+    ::close(epoll);
+  });
+  const Snapshot snapshot = read("leader");
+  // Kernel: EPOLLERR and EPOLLHUP are added to what epoll_ctl(2) is given.
+  const EpollWatch expected{30, 0, EPOLLIN | EPOLLET | EPOLLERR | EPOLLHUP, kData};
+  EXPECT_THAT(snapshot.processes.at(0).epoll_watches, ElementsAre(expected));
+  ASSERT_TRUE(tree.stop_all());
+  EXPECT_THAT(value_of(reader->reread(snapshot)).processes.at(0).epoll_watches,
+              ElementsAre(expected));
+}
+
+TEST_F(TreeReaderTest, TellsWhoSharesATableOfDescriptors) {
+  tree.start([](const Actor& actor) {
+    const auto share = [&actor](const char* name, unsigned long extra) {
+      const long pid =
+          ::syscall(SYS_clone, CLONE_FILES | extra | SIGCHLD, nullptr, nullptr, nullptr, nullptr);
+      if (pid == 0) {
+        actor.report(name);
+        Actor::pause_for_good();
+      }
+    };
+    share("sharer", 0);
+    actor.fork("copier", [&share] { share("sibling", CLONE_PARENT); });
+  });
+  ASSERT_NE(tree.pid("sibling"), 0);
+  ASSERT_NE(tree.pid("sharer"), 0);
+  const Snapshot snapshot = read("leader");
+  EXPECT_EQ(process(snapshot, "leader").fd_table_of, tree.pid("leader"));
+  EXPECT_EQ(process(snapshot, "sharer").fd_table_of, tree.pid("leader"));
+  EXPECT_EQ(process(snapshot, "copier").fd_table_of, tree.pid("copier"));
+  EXPECT_EQ(process(snapshot, "sibling").fd_table_of, tree.pid("copier"));
+  ASSERT_TRUE(tree.stop_all());
+  const Snapshot again = value_of(reader->reread(snapshot));
+  for (const Process& process : again.processes)
+    EXPECT_EQ(process.fd_table_of, snapshot.find(process.stat.pid)->fd_table_of);
+}
+
+// More than what is read by one thread.
+TEST_F(TreeReaderTest, RereadsAStoppedTreeAsRead) {
+  constexpr int kMany = 150;
+  tree.start([](const Actor& actor) {
+    ::dup2(::open("/dev/tty", O_RDWR), 10);
+    for (int i = 0; i < kMany; ++i) {
+      actor.fork("p" + std::to_string(i), [i] {
+        if (i % 3 == 0)
+          ::setpgid(0, 0);
+        if (i % 4 == 0)
+          ::dup2(::open(::ttyname(0), O_WRONLY | O_NOCTTY), 11);
+        if (i % 10 == 0)
+          std::thread(Actor::pause_for_good).detach();
+      });
+    }
+    const pid_t pid = ::fork();
+    if (pid == 0)
+      std::_Exit(3);
+    actor.report("zombie", pid);
+  });
+  for (int i = 0; i < kMany; ++i)
+    ASSERT_NE(tree.pid("p" + std::to_string(i)), 0);
+  ASSERT_TRUE(TestTree::wait_for_state(tree.pid("zombie"), "Z"));
+  Snapshot running = read("leader");
+  ASSERT_TRUE(tree.stop_all());
+  Snapshot stopped = value_of(reader->read());
+  Snapshot reread = value_of(reader->reread(stopped));
+  Snapshot again = value_of(reader->reread(running));
+  ASSERT_THAT(stopped.processes, SizeIs(kMany + 2));
+  // The parent is this very process, whose helper threads come and go.
+  for (Snapshot* snapshot : {&stopped, &reread, &again})
+    snapshot->parent.reset();
+  EXPECT_EQ(reread, stopped);
+  EXPECT_EQ(again, stopped);
+}
+
+// What happens between a first reading and the stop must be seen by the second.
+TEST_F(TreeReaderTest, RereadSeesWhatChangedMeanwhile) {
+  std::array<int, 2> go{};
+  ASSERT_EQ(::pipe2(go.data(), O_CLOEXEC), 0);
+  const int wait_fd = ::fcntl(go[0], F_DUPFD, 210);
+  const UniqueFd our_end(go[1]);
+  const UniqueFd their_end(go[0]);
+  const UniqueFd their_copy(wait_fd);
+  using Change = std::function<void()>;
+  const std::vector<std::pair<std::string, Change>> changes = {
+      {"nothing", [] {}},
+      {"swaps",
+       [] {
+         ::dup2(::open(::ttyname(0), O_RDWR | O_NOCTTY), 1);
+         ::close(3);
+       }},
+      {"opens", [] { ::dup2(0, 50); }},
+      {"closes", [] { ::close(2); }},
+      {"replaces", [] { ::dup2(0, 60); }},  // 60 was /dev/null: as many descriptors as before
+      {"group", [] { ::setpgid(0, 0); }},
+      {"session", [] { ::setsid(); }},
+      {"mask", [] { ::signal(SIGUSR1, SIG_IGN); }},
+      {"thread", [] { std::thread(Actor::pause_for_good).detach(); }},
+  };
+  tree.start([&changes, wait_fd](const Actor& actor) {
+    ::dup2(::open("/dev/null", O_RDWR), 60);
+    ::close_range(3, 59, 0);
+    const auto wait_for_end = [wait_fd] {
+      char byte = 0;
+      (void)!::read(wait_fd, &byte, 1);
+    };
+    for (const auto& [name, change] : changes) {
+      actor.fork(name + "-before", [&actor, &wait_for_end, name = name, change = change] {
+        actor.report(name + "-before");
+        wait_for_end();
+        change();
+        actor.report(name + "-after");
+        Actor::pause_for_good();
+      });
+    }
+    actor.fork("exec-before", [&actor, &wait_for_end] {
+      actor.report("exec-before");
+      wait_for_end();
+      ::execl("/bin/cat", "cat", nullptr);
+    });
+    ::close(wait_fd);
+  });
+  for (const auto& [name, change] : changes)
+    ASSERT_NE(tree.pid(name + "-before"), 0);
+  const pid_t exec = tree.pid("exec-before");
+  ASSERT_NE(exec, 0);
+  const Snapshot before = read("leader");
+  ASSERT_EQ(::write(our_end.get(), std::string(64, 'x').data(), 64), 64);
+  for (const auto& [name, change] : changes)
+    ASSERT_NE(tree.pid(name + "-after"), 0) << name;
+  const auto deadline = std::chrono::steady_clock::now() + kTestDeadline;
+  std::string text;
+  while (text.find("cat") != 0 && std::chrono::steady_clock::now() < deadline)
+    (void)read_whole_at(AT_FDCWD, ("/proc/" + std::to_string(exec) + "/cmdline").c_str(), text);
+  ASSERT_TRUE(tree.stop_all());
+
+  Snapshot reread = value_of(reader->reread(before));
+  Snapshot fresh = read("leader");
+  for (Snapshot* snapshot : {&reread, &fresh}) {
+    for (Process& process : snapshot->processes)
+      process.stat.state = '?';  // a reread keeps what it was before the stop
+  }
+  ASSERT_EQ(reread.processes.size(), fresh.processes.size());
+  for (std::size_t i = 0; i < fresh.processes.size(); ++i)
+    EXPECT_EQ(reread.processes[i], fresh.processes[i]) << fresh.processes[i].stat.pid;
+  EXPECT_EQ(reread.descriptions, fresh.descriptions);
+  EXPECT_EQ(process(fresh, "exec-before").command, "cat");
+}
+
+TEST_F(TreeReaderTest, ForgetMakesRereadReadAll) {
+  tree.start([](const Actor&) {});
+  const Snapshot before = read("leader");
+  const Result<int> memory = reader->mem_fd(tree.pid("leader"));
+  ASSERT_TRUE(memory) << memory.error().message();
+  std::array<char, 4> magic{};
+  EXPECT_EQ(
+      ::pread(*memory, magic.data(), magic.size(), static_cast<off_t>(before.processes.at(0).vdso)),
+      4);
+  EXPECT_EQ(std::string(magic.data(), magic.size()),
+            "\x7f"
+            "ELF");
+  EXPECT_EQ(reader->mem_fd(tree.pid("leader")).value_or(-1), *memory);
+  ASSERT_TRUE(tree.stop_all());
+  reader->forget(tree.pid("leader"));
+  const Snapshot reread = value_of(reader->reread(before));
+  EXPECT_EQ(reread, value_of(reader->read()));
+  EXPECT_FALSE(reader->mem_fd(::getpid()));
+}
+
+TEST(TreeReader, RefusesWhatIsNotThere) {
+  const pid_t pid = ::fork();
+  if (pid == 0)
+    std::_Exit(0);
+  ASSERT_EQ(::waitpid(pid, nullptr, 0), pid);
+  for (const pid_t gone : {pid, 0, -1, INT32_MAX}) {
+    const Result<TreeReader> reader = TreeReader::open(gone, {});
+    ASSERT_FALSE(reader) << gone;
+    EXPECT_EQ(reader.error().kind, ErrorKind::kGone) << gone;
+  }
+}
+
+TEST_F(TreeReaderTest, SaysThatTheNamedOneHasGone) {
+  start_pipeline(tree);
+  const Snapshot before = read("orphan");
+  ASSERT_EQ(::kill(tree.pid("orphan"), SIGKILL), 0);
+  ASSERT_EQ(::waitpid(tree.pid("orphan"), nullptr, 0), tree.pid("orphan"));
+  const Result<Snapshot> reread = reader->reread(before);
+  ASSERT_FALSE(reread);
+  EXPECT_EQ(reread.error().kind, ErrorKind::kGone);
+  EXPECT_EQ(reader->scan().error().kind, ErrorKind::kGone);
+}
+
+std::vector<pid_t> members_of(pid_t named, std::size_t nofile, bool children_files) {
+  FileBudget budget(nofile);
+  Membership members(named, budget, children_files);
+  std::vector<pid_t> pids;
+  for (int i = 0; i < 2; ++i) {  // the second time with what the first left open
+    pids.clear();
+    EXPECT_TRUE(members.update());
+    for (const Node* node : members.ordered())
+      pids.push_back(node->pid);
+  }
+  return pids;
+}
+
+TEST_F(TreeReaderTest, FindsTheSameMembersWithoutChildrenFiles) {
+  start_pipeline(tree);
+  constexpr std::size_t kPlenty = 1000;
+  for (const char* named : {"leader", "first", "below"})
+    EXPECT_EQ(members_of(tree.pid(named), kPlenty, true),
+              members_of(tree.pid(named), kPlenty, false));
+}
+
+TEST_F(TreeReaderTest, ReadsTheSameWithoutRoomForFiles) {
+  start_pipeline(tree);
+  constexpr std::size_t kPlenty = 1000;
+  EXPECT_EQ(members_of(tree.pid("first"), kPlenty, true), members_of(tree.pid("first"), 0, true));
+  ASSERT_TRUE(tree.stop_all());
+  const auto read_with = [this](std::size_t nofile) {
+    FileBudget budget(nofile);
+    Membership members(tree.pid("first"), budget);
+    EXPECT_TRUE(members.update());
+    OldTerminal terminal;
+    Descriptions descriptions;
+    DetailsReader details(terminal, descriptions);
+    Node& named = *members.find(tree.pid("first"));
+    EXPECT_TRUE(terminal.identify(named.files, tree.device(), false));
+    std::vector<Process> processes;
+    for (Node* node : members.ordered()) {
+      EXPECT_TRUE(details.read(*node));
+      processes.push_back(node->details->process);
+    }
+    return processes;
+  };
+  const std::vector<Process> with = read_with(kPlenty);
+  const std::vector<Process> without = read_with(0);
+  ASSERT_EQ(with.size(), without.size());
+  for (std::size_t i = 0; i < with.size(); ++i)
+    EXPECT_EQ(with[i], without[i]);
+}
+
+TEST(TerminalPath, KnowsTheUsualTerminals) {
+  EXPECT_EQ(terminal_path(makedev(136, 3)), "/dev/pts/3");
+  EXPECT_EQ(terminal_path(makedev(136, 300)), "/dev/pts/300");
+  EXPECT_EQ(terminal_path(makedev(4, 1)), "/dev/tty1");
+  EXPECT_EQ(terminal_path(makedev(4, 64)), "/dev/ttyS0");
+  EXPECT_EQ(terminal_path(makedev(5, 1)), "/dev/console");
+  EXPECT_EQ(terminal_path(makedev(204, 64)), "");
+}
+
+}  // namespace
+}  // namespace grab::proc
