@@ -9,13 +9,15 @@
 #include <cstdlib>
 #include <memory>
 
+#include "relay/proc_info.h"
+
 namespace grab::relay {
 namespace {
 
 constexpr pid_t kNoGroup = -1;  // 0 is a session whose leader is in an outer pid namespace
 
 // The session of any process of that group, kNoGroup if there is none.
-pid_t session_by_proc(pid_t pgid) {
+pid_t session_of(pid_t pgid) {
   const std::unique_ptr<DIR, int (*)(DIR*)> proc(::opendir("/proc"), ::closedir);
   if (!proc)
     return kNoGroup;
@@ -29,34 +31,35 @@ pid_t session_by_proc(pid_t pgid) {
 
 }  // namespace
 
-Groups::Groups(const MovedTree& tree) : tree_(tree) {
-  std::vector<pid_t> pgids = tree.follower_pgids;
-  pgids.push_back(tree.job_pgid);
-  const std::vector<pid_t> redrawn = groups_of(tree.redraw_pids);
-  pgids.insert(pgids.end(), redrawn.begin(), redrawn.end());
-  for (const pid_t pgid : pgids)
-    sessions_[pgid] = session_of(pgid);
-}
-
 // Kernel: the number of a process group is in use as long as one process is in it, and all of them
-// are of one session; afterwards a stranger may get it. The members may be processes that were
-// born after the move, so that no pidfd of ours vouches for the group: the session does.
-// Source: credentials(7).
-pid_t Groups::session_of(pid_t pgid) const {
+// are of one session; afterwards a stranger may get it. A process that was moved vouches for its
+// group. When those have ended, children born after the move may be in it still: then the session
+// vouches. Source: credentials(7), setpgid(2).
+bool Groups::is_ours(pid_t pgid) {
   if (pgid <= 1)
-    return kNoGroup;
+    return false;
   for (const ProcessRef& process : tree_.processes) {
-    if (::getpgid(process.pid) == pgid)
-      return ::getsid(process.pid);
+    if (::getpgid(process.pid) != pgid)
+      continue;
+    const auto stat = read_stat(process.pid);
+    if (stat && (process.start_time == 0 || stat->start_time == process.start_time)) {
+      sessions_[pgid] = ::getsid(process.pid);
+      return true;
+    }
   }
-  return session_by_proc(pgid);
+  const auto noted = sessions_.find(pgid);
+  return noted != sessions_.end() && session_of(pgid) == noted->second;
 }
 
-void Groups::signal(pid_t pgid, int signo) const {
-  const auto noted = sessions_.find(pgid);
-  if (noted == sessions_.end() || noted->second == kNoGroup || session_of(pgid) != noted->second)
-    return;
-  (void)::kill(-pgid, signo);
+Groups::Groups(const MovedTree& tree) : tree_(tree) {
+  for (const pid_t pgid : tree.follower_pgids)
+    (void)is_ours(pgid);
+  (void)is_ours(tree.job_pgid);
+}
+
+void Groups::signal(pid_t pgid, int signo) {
+  if (is_ours(pgid))
+    (void)::kill(-pgid, signo);
 }
 
 std::vector<pid_t> groups_of(const std::vector<pid_t>& pids) {

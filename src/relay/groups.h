@@ -13,18 +13,18 @@ namespace grab::relay {
 
 class Groups {
  public:
-  /// Notes the session of each group that may be signalled; `tree` must outlive this.
+  /// `tree` must outlive this.
   explicit Groups(const MovedTree& tree);
 
-  /// Sends `signo` to the group if it is still the one that was noted. That it has gone, or that
-  /// the kernel does not let us, is no error here: the tree goes on as it is.
-  void signal(pid_t pgid, int signo) const;
+  /// Sends `signo` to the group if it is still one of the tree's. That it has gone, or that the
+  /// kernel does not let us, is no error here: the tree goes on as it is.
+  void signal(pid_t pgid, int signo);
 
  private:
-  [[nodiscard]] pid_t session_of(pid_t pgid) const;
+  [[nodiscard]] bool is_ours(pid_t pgid);
 
   const MovedTree& tree_;
-  std::map<pid_t, pid_t> sessions_;  // of each group
+  std::map<pid_t, pid_t> sessions_;  // of each group, as last seen
 };
 
 /// The process group of each of these processes that is alive, once each.

@@ -243,6 +243,9 @@ void Loop::perform(const action::SetWindowSize& size) {
 }
 
 void Loop::perform(const action::SignalGroup& signal) {
+  const bool typed = signal.signo == SIGINT || signal.signo == SIGQUIT;
+  if (typed && own_pts_.valid())
+    settle_input(own_pts_.get());
   groups_.signal(signal.pgid, signal.signo);
 }
 

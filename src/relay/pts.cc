@@ -2,6 +2,8 @@
 #include "relay/pts.h"
 
 #include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
 #include <sys/ioctl.h>
 #include <termios.h>
 
@@ -50,6 +52,18 @@ PtsState read_pts_state(int ptmx) {
   if (::ioctl(ptmx, TIOCGPGRP, &state.foreground_pgid) != 0)
     state.foreground_pgid = 0;
   return state;
+}
+
+// Kernel: what is written to a ptmx is dealt with later, by a kernel thread. For ^C it then signals
+// the foreground group and throws away the output that is on its way, while no process can write.
+// So a follower that is signalled before that can lose its last words: seen, 1 of 10 times. poll(2)
+// of a pts without input waits for that thread. With input there is none left after ^C, unless
+// NOFLSH is set, and then nothing is thrown away. Source: drivers/tty/n_tty.c n_tty_poll(), isig().
+void settle_input(int pts) {
+  constexpr int kTries = 1000;  // about a millisecond; only while a line that nobody read is there
+  pollfd poll{pts, POLLIN, 0};
+  for (int i = 0; i < kTries && ::poll(&poll, 1, 0) == 1; ++i)
+    (void)::sched_yield();
 }
 
 void set_window_size(int ptmx, WindowSize size) {

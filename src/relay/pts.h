@@ -15,6 +15,10 @@ namespace grab::relay {
 /// Modes and foreground group, for what is typed. job_ignores_sigtstp is left false.
 [[nodiscard]] PtsState read_pts_state(int ptmx);
 
+/// Returns when the line discipline has dealt with what was written to the ptmx, or will not soon.
+/// `pts`: a descriptor of the pts.
+void settle_input(int pts);
+
 void set_window_size(int ptmx, WindowSize size);
 
 }  // namespace grab::relay

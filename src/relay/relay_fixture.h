@@ -183,8 +183,9 @@ class UserTerminal {
     ASSERT_EQ(::read(events_.read.get(), &relay_pid_, sizeof relay_pid_),
               static_cast<ssize_t>(sizeof relay_pid_));
     notice("ready");
-    shown_ = expect("grab: ready\r\n");  // the tree may have written before that
-    shown_.erase(shown_.find("grab: ready"));
+    std::string before = expect("grab: ready\r\n");  // the tree may have written before that
+    before.erase(std::min(before.find("grab: ready"), before.size()));
+    shown_.insert(0, before);
   }
 
   /// Reads until the text has come; what came up to its end.

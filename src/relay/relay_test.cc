@@ -442,7 +442,7 @@ TEST(Relay, StaysStoppedInTheBackgroundUntilFg) {
   user.bg();
   user.wait_stopped();
   EXPECT_FALSE(user.is_raw());
-  EXPECT_TRUE(is_stopped(root));
+  EXPECT_TRUE(eventually([&] { return is_stopped(root); }));
   user.fg();
   user.expect(got("root", SIGCONT));
   EXPECT_TRUE(user.is_raw());
