@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The wiring: options -> terminal -> tracer -> relay. The only place that prints errors. The tracer
 // and the relay do not know each other; they meet here, in the ptmx and a few values.
+#include <fcntl.h>
 #include <poll.h>
 #include <unistd.h>
 
@@ -58,14 +59,24 @@ int report(const Error& error, bool json) {
   return cli::exit_status(error.kind);
 }
 
+// Opens what is closed of 0-2, lest the ptmx get such a number and an error message be typed into
+// the program that was moved.
+void open_standard_descriptors() {
+  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) {
+    if (::fcntl(fd, F_GETFD) < 0)
+      (void)::open("/dev/null", O_RDWR);  // NOLINT(android-cloexec-open): gets number fd
+  }
+}
+
 int dry_run(const cli::Options& options) {
   const auto snapshot = tracer::look(options.pid, options.move);
   if (!snapshot)
     return report(snapshot.error(), options.json);
   const auto plan = tracer::plan_move(*snapshot, options.move);
   if (plan) {
-    write_all(STDOUT_FILENO, options.json ? cli::plan_json(*snapshot, *plan)
-                                          : cli::describe_plan(*snapshot, *plan));
+    write_all(STDOUT_FILENO,
+              options.json ? cli::plan_json(*snapshot, *plan)
+                           : cli::describe_plan(*snapshot, *plan) + "\nNothing was changed.\n");
     return 0;
   }
   if (options.json) {
@@ -80,12 +91,9 @@ int dry_run(const cli::Options& options) {
 // The terminal to show the tree on. Without one, what is wrong with the tree itself is said first.
 Result<relay::Viewer> viewer_for(const cli::Options& options) {
   auto viewer = relay::open_viewer();
-  if (viewer || viewer.error().kind != ErrorKind::kRefused)
-    return viewer;
-  if (auto survey = tracer::survey(options.pid, options.move); !survey)
-    return tl::unexpected(std::move(survey).error());
-  return fail(ErrorKind::kRefused, "grab needs a terminal to show the tree on, and has none",
-              "run it on a terminal; --detached, which needs none, comes with a later release");
+  if (!viewer && viewer.error().kind == ErrorKind::kRefused)
+    GRAB_CHECK(tracer::survey(options.pid, options.move));
+  return viewer;
 }
 
 Result<int> move(const cli::Options& options) {
@@ -108,6 +116,7 @@ Result<int> move(const cli::Options& options) {
 }
 
 int run(int argc, char** argv) {
+  open_standard_descriptors();
   const auto options = cli::parse_options(argc, argv);
   if (!options)
     return report(options.error(), cli::wants_json(argc, argv));

@@ -34,6 +34,7 @@ std::string terminal_of(const proc::Snapshot& snapshot) {
 
 std::string names_of(const proc::Snapshot& snapshot, const std::vector<pid_t>& pids) {
   std::vector<std::string> names;
+  names.reserve(pids.size());
   for (const pid_t pid : pids)
     names.push_back(name_of(snapshot, pid));
   return join_words(names);
@@ -45,14 +46,12 @@ bool contains(const std::vector<pid_t>& pids, pid_t pid) {
 
 std::string headline(const proc::Snapshot& snapshot, const MovePlan& plan) {
   const std::size_t count = count_moved(plan);
-  std::string text = name_of(snapshot, snapshot.named) + " would move";
+  std::string text = "The plan: " + name_of(snapshot, snapshot.named);
   if (count != 1)
-    text = std::to_string(count) + " processes of " + text;
-  if (snapshot.old_terminal.device == 0)
-    text += " from no terminal to this one";
-  else
-    text += " from " + terminal_of(snapshot) + " to this terminal";
-  return wrap("", text + "; nothing was changed", kColumns) + "\n";
+    text += " and its tree, " + std::to_string(count) + " processes,";
+  text += count == 1 ? " moves" : " move";
+  text += snapshot.old_terminal.device == 0 ? "" : " from " + terminal_of(snapshot);
+  return wrap("", text + " to this terminal.", kColumns) + "\n";
 }
 
 std::string session_text(const proc::Snapshot& snapshot, const MovePlan& plan) {
@@ -101,25 +100,21 @@ std::string job_text(const proc::Snapshot& snapshot, const MovePlan& plan) {
 
 std::string shell_text(const proc::Snapshot& snapshot, const MovePlan& plan) {
   const tracer::TellShell& tell = plan.tell;
-  const std::string shell = tell.shell == 0 ? "nobody" : name_of(snapshot, tell.shell);
-  std::string text;
+  const std::string shell = name_of(snapshot, tell.shell);
+  const std::string why = printable(tell.why);
   switch (tell.how) {
     case tracer::TellShell::How::kNobody:
-      text = "nobody is told that the job has gone";
-      break;
+      return "nobody is told that the job has gone" + (why.empty() ? "" : " (" + why + ")");
     case tracer::TellShell::How::kTold:
-      text = shell + " is told that " + names_of(snapshot, tell.children) + " " +
-             describe_wait_status(tell.wait_status) +
+      return shell + (why.empty() ? "" : ", " + why + ",") + " is told that " +
+             names_of(snapshot, tell.children) + " " + describe_wait_status(tell.wait_status) +
              ", so that it forgets the job; nothing of it has ended";
-      break;
     case tracer::TellShell::How::kStopFirst:
-      text = shell + " can not be told: group " + std::to_string(tell.job_pgid) +
+      return shell + " can not be told" + (why.empty() ? "" : " (" + why + ")") + ": the group " +
+             std::to_string(tell.job_pgid) +
              " is stopped before the move, as by ^Z, and continued after it";
-      break;
   }
-  if (!tell.why.empty())
-    text += " (" + printable(tell.why) + ")";
-  return text;
+  return {};
 }
 
 struct InWords {

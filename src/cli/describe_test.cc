@@ -70,7 +70,7 @@ Case make_on_a_terminal() {
       {4714, Role::kZombie, {}, {}, ""}};
   plan.foreground = true;
   plan.carry_type_ahead = true;
-  plan.tell = {tracer::TellShell::How::kTold, 4700, 4711, {4711}, SIGINT, ""};
+  plan.tell = {tracer::TellShell::How::kTold, 4700, 4711, {4711}, SIGINT, "the shell"};
   plan.job_pgid = 4711;
   plan.follower_pgids = {4712};
   plan.status_pid = 4711;
@@ -106,12 +106,13 @@ TEST(DescribePlan, SaysWhatHappensToTheTree) {
   const Case made = make_on_a_terminal();
   expect_printable(describe_plan(made.snapshot, made.plan));
   const std::string text = words_of(made);
-  EXPECT_THAT(text, HasSubstr("2 processes of 4711 (make) would move from /dev/pts/3"));
-  EXPECT_THAT(text, HasSubstr("nothing was changed"));
+  EXPECT_THAT(text, HasSubstr("The plan: 4711 (make) and its tree, 2 processes, move from "
+                              "/dev/pts/3 to this terminal."));
   EXPECT_THAT(text, HasSubstr("session 4711 (make) makes a session of its own"));
   EXPECT_THAT(text, HasSubstr("in the foreground of /dev/pts/3"));
-  EXPECT_THAT(text,
-              HasSubstr("old shell 4700 (bash) is told that 4711 (make) was killed by SIGINT"));
+  EXPECT_THAT(
+      text,
+      HasSubstr("old shell 4700 (bash), the shell, is told that 4711 (make) was killed by SIGINT"));
 }
 
 TEST(DescribePlan, SaysWhatEachProcessIsAndDoes) {
@@ -148,9 +149,10 @@ TEST(DescribePlan, SaysWhatTheShellIsTold) {
   made.plan.tell.how = tracer::TellShell::How::kStopFirst;
   made.plan.tell.why = "it is traced by 99";
   EXPECT_THAT(words_of(made),
-              AllOf(HasSubstr("4700 (bash) can not be told"), HasSubstr("(it is traced by 99)")));
+              AllOf(HasSubstr("4700 (bash) can not be told (it is traced by 99): the group 4711")));
   made.plan.tell = {};
-  EXPECT_THAT(words_of(made), HasSubstr("nobody is told"));
+  made.plan.tell.why = "nobody waits for it";
+  EXPECT_THAT(words_of(made), HasSubstr("has gone (nobody waits for it)"));
 }
 
 TEST(DescribePlan, SaysWhatGoesAlongWithABackgroundJobWithoutATerminal) {
@@ -161,7 +163,7 @@ TEST(DescribePlan, SaysWhatGoesAlongWithABackgroundJobWithoutATerminal) {
   EXPECT_THAT(words_of(made), AllOf(HasSubstr("in the background of /dev/pts/3"),
                                     HasSubstr("the usual modes"), Not(HasSubstr("was typed"))));
   made.snapshot.old_terminal = {};
-  EXPECT_THAT(words_of(made), HasSubstr("from no terminal to this one"));
+  EXPECT_THAT(words_of(made), HasSubstr("2 processes, move to this terminal."));
 }
 
 TEST(DescribePlan, SaysWhatIsDoneWithScreensAndStoppedJobs) {
@@ -242,7 +244,7 @@ TEST(PlanJson, HasEveryFieldOfThePlan) {
                                      {"group", 4711},
                                      {"children", {4711}},
                                      {"status", SIGINT},
-                                     {"why", ""}}));
+                                     {"why", "the shell"}}));
   EXPECT_EQ(json["job_group"], 4711);
   EXPECT_EQ(json["follower_groups"], Json({4712}));
   EXPECT_EQ(json["status_pid"], 4711);
@@ -314,13 +316,13 @@ TEST(RefusalJson, HasTheTreeAndTheError) {
 
 TEST(ErrorJson, NamesEveryKindWithItsExitStatus) {
   const struct {
-    ErrorKind kind;
     const char* name;
+    ErrorKind kind;
     int status;
-  } kinds[] = {{ErrorKind::kSystem, "system", 125},           {ErrorKind::kGone, "gone", 127},
-               {ErrorKind::kPermission, "permission", 126},   {ErrorKind::kUsage, "usage", 2},
-               {ErrorKind::kUnsupported, "unsupported", 125}, {ErrorKind::kRefused, "refused", 125},
-               {ErrorKind::kTimeout, "timeout", 124}};
+  } kinds[] = {{"system", ErrorKind::kSystem, 125},           {"gone", ErrorKind::kGone, 127},
+               {"permission", ErrorKind::kPermission, 126},   {"usage", ErrorKind::kUsage, 2},
+               {"unsupported", ErrorKind::kUnsupported, 125}, {"refused", ErrorKind::kRefused, 125},
+               {"timeout", ErrorKind::kTimeout, 124}};
   for (const auto& expected : kinds) {
     const Json error = Json::parse(error_json({expected.kind, 0, "x", ""}))["error"];
     EXPECT_EQ(error["kind"], expected.name);
