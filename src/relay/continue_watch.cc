@@ -16,7 +16,8 @@ volatile std::sig_atomic_t event_fd = -1;
 extern "C" void on_continue(int) {
   const int saved = errno;
   const std::uint64_t one = 1;
-  (void)!::write(event_fd, &one, sizeof one);  // it can only fail when it is readable anyway
+  // It can only fail when it is readable anyway.
+  [[maybe_unused]] const ssize_t n = ::write(event_fd, &one, sizeof one);
   errno = saved;
 }
 

@@ -71,7 +71,7 @@ void Core::release_shown() {
 }
 
 // To every viewer, after all output that has arrived.
-void Core::show(std::string bytes) {
+void Core::show(const std::string& bytes) {
   if (bytes.empty())
     return;
   for (auto& [id, viewer] : viewers_)
@@ -91,7 +91,7 @@ void Core::show_held_notices() {
   held_notices_.clear();
   if (!text.empty() && !tracker_.at_line_start())
     text.insert(0, "\r\n");
-  show(std::move(text));
+  show(text);
 }
 
 // ---------------------------------------------------------------- viewers

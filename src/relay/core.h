@@ -169,7 +169,7 @@ class Core {
   [[nodiscard]] std::string_view unshown(const ViewerState& viewer) const;
   [[nodiscard]] bool all_shown() const;
   [[nodiscard]] WindowSize target_size() const;
-  void show(std::string bytes);
+  void show(const std::string& bytes);
   void release_shown();
   void show_held_notices();
 

@@ -139,6 +139,11 @@ TEST(Core, QuotedDisabledAndRawSignalCharactersArePlain) {
   hands.pts.quotes = false;
   hands.type("\x16\x03");
   EXPECT_THAT(hands.work(), ElementsAre("type \x16\x03", "INT 200")) << "VLNEXT needs ICANON";
+  hands.type("\x16");
+  EXPECT_THAT(hands.work(), ElementsAre("type \x16"));
+  hands.pts.quotes = true;
+  hands.type("\x03");
+  EXPECT_THAT(hands.work(), ElementsAre("type \x03", "INT 200")) << "it was none when it came";
 }
 
 TEST(Core, AnInnerJobInTheForegroundIsTheKernelsAlone) {
