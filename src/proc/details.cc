@@ -47,6 +47,15 @@ Result<void> read_stat(ProcessFiles& files, Stat& stat) {
   return {};
 }
 
+// Empty if that one has ended meanwhile.
+std::string comm_of(pid_t pid) {
+  std::string text;
+  const std::string path = "/proc/" + std::to_string(pid) + "/comm";
+  if (read_whole_at(AT_FDCWD, path.c_str(), text) == 0 && text.ends_with('\n'))
+    text.pop_back();
+  return text;
+}
+
 Result<void> read_program(ProcessFiles& files, Process& process) {
   GRAB_TRY(const UsableFd directory, files.directory());
   int err = 0;
@@ -144,6 +153,8 @@ Result<void> read_basics(ProcessFiles& files, Process& process) {
   }
   GRAB_CHECK(files.read_status(text));
   GRAB_TRY(process.status, parse_status(text));
+  if (process.status.tracer != 0)
+    process.tracer_comm = comm_of(process.status.tracer);
   if (is_dead(process.stat.state) || (process.stat.flags & kKernelThread) != 0)
     return {};
   if (Result<void> read = files.read("cmdline", text); read)
@@ -253,6 +264,11 @@ Result<void> DetailsReader::read_one(Node& node, int pidfd, int fd, Details& det
   Descriptor moved;
   moved.fd = fd;
   moved.close_on_exec = (info->flags & O_CLOEXEC) != 0;
+  // Kernel: a terminal opened by TIOCGPTPEER with O_CLOEXEC (VTE's are) shows that flag for every
+  // descriptor -> what can be said is what is usual, and who moves it checks.
+  // Source: drivers/tty/pty.c ptm_open_peer, fs/proc/fd.c seq_show; seen.
+  if ((::fcntl(copy.get(), F_GETFL) & O_CLOEXEC) != 0)
+    moved.close_on_exec = fd > STDERR_FILENO;
   details.process.moved_fds.push_back(moved);
   details.classes.push_back(descriptions_->classify(std::move(copy)));
   return {};

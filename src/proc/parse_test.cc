@@ -7,6 +7,7 @@
 #include <array>
 #include <cstring>
 #include <string>
+#include <string_view>
 
 #include <gmock/gmock.h>
 
@@ -23,7 +24,7 @@ std::string stat_text(const std::string& comm) {
          "18446744073709551615 1 1 0 0 0 0 0 4096 2 0 0 0 17 1 0 0 0 0 0 0 0 0 0 0 0 0 256\n";
 }
 
-const std::string kStatus =
+constexpr std::string_view kStatus =
     "Name:\tevil\\nUid:\\t0\nUmask:\t0022\nState:\tS (sleeping)\nTgid:\t4711\nNgid:\t0\n"
     "Pid:\t4711\nPPid:\t4700\nTracerPid:\t99\nUid:\t1000\t1001\t1002\t1003\n"
     "Gid:\t100\t101\t102\t103\nFDSize:\t64\nGroups:\t100 \nVmPeak:\t 2436 kB\nThreads:\t1\n"
@@ -32,7 +33,7 @@ const std::string kStatus =
     "CapInh:\t0000000000000000\nNoNewPrivs:\t0\nSeccomp:\t2\nSeccomp_filters:\t1\n"
     "voluntary_ctxt_switches:\t1\nnonvoluntary_ctxt_switches:\t0\nx86_Thread_features:\t\n";
 
-const std::string kEpollInfo =
+constexpr std::string_view kEpollInfo =
     "pos:\t0\nflags:\t02000002\nmnt_id:\t15\nino:\t1043\n"
     "tfd:        0 events:       19 data: deadbeef00000007  pos:0 ino:3 sdev:1a\n"
     "tfd:       12 events: 8000001d data:                c  pos:0 ino:4 sdev:1a\n";
@@ -118,7 +119,7 @@ TEST(ParseStatus, ReadsEveryField) {
 }
 
 TEST(ParseStatus, DoesWithoutSeccompLine) {
-  std::string text = kStatus;
+  std::string text(kStatus);
   text.erase(text.find("Seccomp:\t2\n"), std::strlen("Seccomp:\t2\n"));
   const Result<Status> status = parse_status(text);
   ASSERT_TRUE(status);
@@ -137,14 +138,14 @@ TEST(ParseStatus, RefusesTextCutOffAnywhere) {
 TEST(ParseStatus, RefusesWhatIsMissingTwiceOrNoNumber) {
   for (const std::string key :
        {"TracerPid:", "\nUid:", "\nGid:", "SigPnd:", "ShdPnd:", "SigBlk:", "SigIgn:", "SigCgt:"}) {
-    std::string text = kStatus;
+    std::string text(kStatus);
     text.insert(text.find(key) + key.size() - 1, "x");
     EXPECT_FALSE(parse_status(text)) << "without " << key;
     text = kStatus;
     text.insert(text.find(key) + key.size(), "\tz");
     EXPECT_FALSE(parse_status(text)) << "no number in " << key;
   }
-  EXPECT_FALSE(parse_status("SigCgt:\t0\n" + kStatus));
+  EXPECT_FALSE(parse_status("SigCgt:\t0\n" + std::string(kStatus)));
 }
 
 TEST(ParseFdinfo, ReadsFlagsAsOctal) {

@@ -114,7 +114,8 @@ struct Terminal {
   friend bool operator==(const Terminal&, const Terminal&) = default;
 };
 
-/// A process outside the tree that is in a group of one of its processes (a zombie, a sibling).
+/// A process outside the tree that is in a group of one of its processes (a zombie, a sibling), or
+/// in one that has the number of one of them.
 struct Outsider {
   pid_t pid = 0;
   pid_t pgid = 0;

@@ -97,6 +97,8 @@ class TestTree {
   }
   TestTree(const TestTree&) = delete;
   TestTree& operator=(const TestTree&) = delete;
+  TestTree(TestTree&&) = delete;
+  TestTree& operator=(TestTree&&) = delete;
 
   ~TestTree() {
     // The fork of one that is killed may come after the kill: go on until there is none left.

@@ -51,6 +51,7 @@ struct TreeReader::State {
   OldTerminal old_terminal;
   Descriptions descriptions;
   DetailsReader details{old_terminal, descriptions};
+  bool scanned = false;  ///< the last call was a scan()
 
   enum class How { kInFull, kRefresh };
 
@@ -225,7 +226,9 @@ std::optional<Process> TreeReader::State::parent(const Snapshot& snapshot) const
 
 Result<void> TreeReader::State::fill_outsiders(Snapshot& snapshot) {
   std::unordered_set<pid_t> groups;
+  // Of its pid, too: a process can have left the group that it once led.
   for (const Process& process : snapshot.processes) {
+    groups.insert(process.stat.pid);
     if (process.stat.pgid > 0)
       groups.insert(process.stat.pgid);
   }
@@ -234,11 +237,22 @@ Result<void> TreeReader::State::fill_outsiders(Snapshot& snapshot) {
     if (groups.contains(entry.pgid) && members.find(entry.pid) == nullptr)
       snapshot.outsiders.push_back({entry.pid, entry.pgid});
   }
+  const Process* const named_process = snapshot.find(named);
+  const pid_t sid = named_process == nullptr ? 0 : named_process->stat.sid;
+  // The parent's group is as good as any, so that mostly nobody else's session is looked at.
+  if (sid == 0 || (snapshot.parent && snapshot.parent->stat.sid == sid))
+    return {};
+  for (const CensusEntry& entry : *all) {
+    if (entry.pgid > 0 && members.find(entry.pid) == nullptr && ::getsid(entry.pid) == sid)
+      snapshot.session_pgids.push_back(entry.pgid);
+  }
   return {};
 }
 
 Result<Snapshot> TreeReader::State::snapshot(How how, const Snapshot* before) {
-  GRAB_CHECK(members.update());
+  const bool just_scanned = std::exchange(scanned, false);
+  if (how == How::kInFull || !just_scanned)
+    GRAB_CHECK(members.update());
   bool terminal_changed = false;
   GRAB_CHECK(identify_terminal(&terminal_changed));
   if (terminal_changed)
@@ -284,6 +298,7 @@ Result<TreeReader> TreeReader::open(pid_t named, Options options) {
 
 Result<std::vector<TreeReader::Member>> TreeReader::scan() {
   GRAB_CHECK(state_->members.update());
+  state_->scanned = true;
   std::vector<Member> members;
   members.reserve(state_->members.ordered().size());
   for (const Node* node : state_->members.ordered())

@@ -30,12 +30,15 @@ class TreeReader {
   [[nodiscard]] static Result<TreeReader> open(pid_t named, Options options);
   TreeReader(TreeReader&&) noexcept;
   TreeReader& operator=(TreeReader&&) noexcept;
+  TreeReader(const TreeReader&) = delete;
+  TreeReader& operator=(const TreeReader&) = delete;
   ~TreeReader();
 
   /// Brings the membership up to date: the named process; if its parent is not of its process
   /// group, every other member of that group; and all their descendants. Reads the children of
   /// every thread of every member, to a fixpoint, and drops members that have ended and were
-  /// reaped. Cheap: no details.
+  /// reaped. Whom it once found stays a member until then, also when its parent ends and it is
+  /// reparented. Cheap: no details. Errors: kGone when the named process has been reaped.
   [[nodiscard]] Result<std::vector<Member>> scan();
 
   /// A scan() and every detail of every member. May be called while they run: what changes
@@ -43,7 +46,8 @@ class TreeReader {
   [[nodiscard]] Result<Snapshot> read();
 
   /// The same value as read() would give, with every member stopped by the caller, in far less
-  /// time: what cannot have changed, or is cheaply seen not to have, is taken from `before`.
+  /// time: what cannot have changed, or is cheaply seen not to have, is taken from `before`. The
+  /// membership is that of a scan() just before, if there was one.
   [[nodiscard]] Result<Snapshot> reread(const Snapshot& before);
 
   /// Our own copy of description `index` of the last snapshot, and of the old terminal; -1 if none.

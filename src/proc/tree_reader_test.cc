@@ -29,7 +29,7 @@
 namespace grab::proc {
 
 // What gtest shows of a process.
-void PrintTo(const Process& process, std::ostream* out) {
+void PrintTo(const Process& process, std::ostream* out) {  // NOLINT(readability-identifier-naming)
   const Stat& stat = process.stat;
   *out << stat.pid << " (" << stat.comm << ") " << stat.state << " ppid " << stat.ppid << " pgid "
        << stat.pgid << " sid " << stat.sid << " tty " << stat.tty << " tpgid " << stat.tpgid
@@ -47,7 +47,6 @@ void PrintTo(const Process& process, std::ostream* out) {
 namespace {
 
 using ::testing::Contains;
-using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::Not;
@@ -97,10 +96,10 @@ class TreeReaderTest : public ::testing::Test {
   }
 
   const Process& process(const Snapshot& snapshot, const std::string& name) {
-    static const Process kNone;
+    static const Process none;
     const Process* const found = snapshot.find(tree.pid(name));
     EXPECT_NE(found, nullptr) << name;
-    return found == nullptr ? kNone : *found;
+    return found == nullptr ? none : *found;
   }
 
   TestTree tree;
@@ -155,11 +154,11 @@ TEST_F(TreeReaderTest, TellsDescriptionsApart) {
       [](const Actor& actor) {
         ::dup2(0, 10);
         const char* const path = ::ttyname(0);
-        ::dup2(::open(path, O_WRONLY | O_APPEND | O_NONBLOCK | O_NOCTTY), 20);
-        ::dup2(::open("/dev/tty", O_RDONLY), 21);
-        ::dup3(::open(path, O_RDWR | O_NOCTTY), 22, O_CLOEXEC);
-        ::dup2(::open(path, O_PATH), 23);
-        ::dup2(::open("/dev/null", O_RDWR), 24);
+        ::dup2(::open(path, O_WRONLY | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC), 20);
+        ::dup2(::open("/dev/tty", O_RDONLY | O_CLOEXEC), 21);
+        ::dup3(::open(path, O_RDWR | O_NOCTTY | O_CLOEXEC), 22, O_CLOEXEC);
+        ::dup2(::open(path, O_PATH | O_CLOEXEC), 23);
+        ::dup2(::open("/dev/null", O_RDWR | O_CLOEXEC), 24);
         ::close_range(3, 9, 0);
         actor.fork("heir", [] { ::fcntl(20, F_SETFD, FD_CLOEXEC); });
       },
@@ -192,7 +191,8 @@ TEST_F(TreeReaderTest, TellsDescriptionsApart) {
 }
 
 TEST_F(TreeReaderTest, KeepsCopiesOfDescriptions) {
-  tree.start([](const Actor&) { ::dup2(::open(::ttyname(0), O_RDONLY | O_NOCTTY), 10); });
+  tree.start(
+      [](const Actor&) { ::dup2(::open(::ttyname(0), O_RDONLY | O_NOCTTY | O_CLOEXEC), 10); });
   const Snapshot snapshot = read("leader");
   ASSERT_THAT(snapshot.descriptions, SizeIs(2));
   const pid_t leader = tree.pid("leader");
@@ -384,7 +384,7 @@ TEST_F(TreeReaderTest, FindsTheTerminalByDescriptorsWhereNoneControls) {
   tree.start([](const Actor& actor) {
     actor.fork("detached", [] {
       ::setsid();
-      ::dup2(::open("/dev/null", O_RDWR), 0);
+      ::dup2(::open("/dev/null", O_RDWR | O_CLOEXEC), 0);
       ::close(3);
     });
   });
@@ -398,7 +398,7 @@ TEST_F(TreeReaderTest, SaysWhereThereIsNoTerminal) {
   tree.start([](const Actor& actor) {
     actor.fork("daemon", [] {
       ::setsid();
-      const int null = ::open("/dev/null", O_RDWR);
+      const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
       for (const int fd : {0, 1, 2})
         ::dup2(null, fd);
     });
@@ -412,8 +412,9 @@ TEST_F(TreeReaderTest, SaysWhereThereIsNoTerminal) {
 TEST_F(TreeReaderTest, MovesOnlyTheOldOfTwoTerminals) {
   const TestTree other;
   const std::string other_path = other.path();
-  tree.start(
-      [&other_path](const Actor&) { ::dup2(::open(other_path.c_str(), O_RDWR | O_NOCTTY), 10); });
+  tree.start([&other_path](const Actor&) {
+    ::dup2(::open(other_path.c_str(), O_RDWR | O_NOCTTY | O_CLOEXEC), 10);
+  });
   const Snapshot snapshot = read("leader");
   EXPECT_THAT(snapshot.processes.at(0).open_fds, Contains(10));
   EXPECT_THAT(numbers_of(snapshot.processes.at(0)), ElementsAre(0, 1, 2));
@@ -469,7 +470,7 @@ TEST_F(TreeReaderTest, ReadsEpollWatchesOfMovedDescriptorsOnly) {
     add(0, kData);
     add(pipe_ends[0], 1);
     // A stale entry: number 40 is another description now, the one that is watched is 41.
-    ::dup2(::open(::ttyname(0), O_RDWR | O_NOCTTY), 40);
+    ::dup2(::open(::ttyname(0), O_RDWR | O_NOCTTY | O_CLOEXEC), 40);
     ::dup2(40, 41);
     add(40, 2);
     ::dup2(0, 40);
@@ -514,13 +515,13 @@ TEST_F(TreeReaderTest, TellsWhoSharesATableOfDescriptors) {
 TEST_F(TreeReaderTest, RereadsAStoppedTreeAsRead) {
   constexpr int kMany = 150;
   tree.start([](const Actor& actor) {
-    ::dup2(::open("/dev/tty", O_RDWR), 10);
+    ::dup2(::open("/dev/tty", O_RDWR | O_CLOEXEC), 10);
     for (int i = 0; i < kMany; ++i) {
       actor.fork("p" + std::to_string(i), [i] {
         if (i % 3 == 0)
           ::setpgid(0, 0);
         if (i % 4 == 0)
-          ::dup2(::open(::ttyname(0), O_WRONLY | O_NOCTTY), 11);
+          ::dup2(::open(::ttyname(0), O_WRONLY | O_NOCTTY | O_CLOEXEC), 11);
         if (i % 10 == 0)
           std::thread(Actor::pause_for_good).detach();
       });
@@ -559,7 +560,7 @@ TEST_F(TreeReaderTest, RereadSeesWhatChangedMeanwhile) {
       {"nothing", [] {}},
       {"swaps",
        [] {
-         ::dup2(::open(::ttyname(0), O_RDWR | O_NOCTTY), 1);
+         ::dup2(::open(::ttyname(0), O_RDWR | O_NOCTTY | O_CLOEXEC), 1);
          ::close(3);
        }},
       {"opens", [] { ::dup2(0, 50); }},
@@ -571,7 +572,7 @@ TEST_F(TreeReaderTest, RereadSeesWhatChangedMeanwhile) {
       {"thread", [] { std::thread(Actor::pause_for_good).detach(); }},
   };
   tree.start([&changes, wait_fd](const Actor& actor) {
-    ::dup2(::open("/dev/null", O_RDWR), 60);
+    ::dup2(::open("/dev/null", O_RDWR | O_CLOEXEC), 60);
     ::close_range(3, 59, 0);
     const auto wait_for_end = [wait_fd] {
       char byte = 0;
