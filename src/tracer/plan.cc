@@ -62,6 +62,11 @@ std::vector<const Process*> group_companions(const Scene& scene) {
   return companions;
 }
 
+/// Whether the process leaves its group in the move, as root's companions do.
+bool leaves_group(const Scene& scene, const Process& process) {
+  return scene.options.whole_tree && !process.is_zombie() && process.stat.pgid == scene.old_pgid;
+}
+
 /// Who keeps a process group with root's pid in being after root has left it; empty if nobody.
 // Kernel: setsid(2) fails with EPERM as long as any process, a zombie too, is in the group whose
 // number is the caller's pid -> root cannot make a session then. Source: kernel/sys.c ksys_setsid;
@@ -71,6 +76,9 @@ std::string holder_of_group(const Scene& scene) {
   for (const Process& process : scene.snapshot.processes) {
     if (process.stat.pgid == pgid && process.is_zombie()) {
       return "the zombie " + name_of(process) + " holds its process group";
+    }
+    if (process.stat.pgid == pgid && process.stat.pid != pgid && !leaves_group(scene, process)) {
+      return name_of(process) + " holds the process group of that number";
     }
   }
   for (const proc::Outsider& outsider : scene.snapshot.outsiders) {
@@ -155,9 +163,9 @@ ProcessPlan plan_root(const Scene& scene, Topology topology) {
       break;
     }
     case Topology::kKeepSession:
-      if (scene.new_pgid != 0) {
-        plan.prepare.emplace_back(step::JoinGroup{scene.new_pgid, scene.old_pgid});
-      }
+      // The last to leave the old group: before, every follower could be sent back to it.
+      if (scene.new_pgid != 0)
+        plan.commit.emplace_back(step::JoinGroup{scene.new_pgid, scene.old_pgid});
       if (in_terminal_session(scene, scene.root))
         plan.commit.emplace_back(step::DropTerminal{});
       plan.note = "no controlling terminal, nor have its children: they cannot open /dev/tty";
@@ -174,7 +182,7 @@ ProcessPlan plan_follower(const Scene& scene, const Process& process, Topology t
   const bool has_terminal = in_terminal_session(scene, process);
   if (companion)
     plan.prepare.emplace_back(step::JoinGroup{scene.new_pgid, scene.old_pgid});
-  if (topology == Topology::kSessionLeader) {
+  if (topology == Topology::kSessionLeader && process.stat.sid == scene.root.stat.sid) {
     // The leader's TIOCNOTTY takes the terminal from the whole session, and hangs up the leader's
     // group: nobody else may be in it at that moment.
     if (companion)
@@ -292,6 +300,19 @@ void plan_continuing(const Scene& scene, MovePlan& plan) {
   }
 }
 
+// Kernel: a session leader takes no second controlling terminal, and the named process, which has
+// given up the first, does not tell which that is. Source: drivers/tty/tty_jobctrl.c tiocsctty.
+Status check_terminal_of_root(const Snapshot& snapshot, const Process& root) {
+  if (!is_session_leader(root) || root.stat.tty == 0 ||
+      root.stat.tty == snapshot.old_terminal.device) {
+    return {};
+  }
+  return fail(ErrorKind::kRefused,
+              name_of(root) + " leads a session on another terminal than the one that " +
+                  name_of(*snapshot.find(snapshot.named)) + " has open",
+              "grab --tree " + std::to_string(root.stat.pid) + " moves what is on its terminal");
+}
+
 }  // namespace
 
 const ProcessPlan* MovePlan::find(pid_t pid) const {
@@ -307,6 +328,7 @@ std::string name_of(const Process& process) {
 Result<MovePlan> plan_move(const Snapshot& snapshot, const MoveOptions& options) {
   GRAB_CHECK(check_movable(snapshot, options));
   const Process& root = find_root(snapshot, options);
+  GRAB_CHECK(check_terminal_of_root(snapshot, root));
   Scene scene{snapshot, options, root, root.stat.pgid, 0, false};
   scene.foreground = is_foreground(snapshot, root, scene.old_pgid);
   const std::vector<const Process*> companions = group_companions(scene);
@@ -325,6 +347,10 @@ Result<MovePlan> plan_move(const Snapshot& snapshot, const MoveOptions& options)
   plan_continuing(scene, plan);
   plan.tell = decide_telling(snapshot, root, scene.old_pgid,
                              plan.topology == Topology::kSessionLeader, scene.foreground);
+  const bool shell_untold = plan.tell.how == TellShell::How::kNobody && snapshot.parent &&
+                            is_interactive_shell(*snapshot.parent);
+  if (shell_untold && plan.topology != Topology::kSessionLeader)
+    plan.warnings.push_back("the old shell is not told that its job has gone: " + plan.tell.why);
   if (options.keep_job) {
     plan.tell.how = TellShell::How::kNobody;
     plan.tell.why = "asked for by --keep-job";

@@ -156,7 +156,9 @@ Status check_terminal(const Snapshot& snapshot, const MoveOptions& options) {
   const auto others = std::count_if(
       snapshot.processes.begin(), snapshot.processes.end(), [&](const Process& process) {
         return process.stat.pid != named.stat.pid && !process.is_zombie() &&
-               touches_terminal(process, snapshot);
+  // One that shares nothing but a group that the named one leads is in the way, too: it would be
+  // hung up with a session leader, and would keep another leader from making a session.
+               (touches_terminal(process, snapshot) || process.stat.pgid == named.stat.pid);
       });
   if (others == 0)
     return {};
