@@ -3,6 +3,7 @@
 // and the relay do not know each other; they meet here, in the ptmx and a few values.
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -115,8 +116,17 @@ Result<int> move(const cli::Options& options) {
   return cli::exit_status(end);
 }
 
+/// The tracer process is gone long before the tree: nobody is to wait for it.
+void leave_no_zombies() {
+  struct sigaction action {};
+  action.sa_handler = SIG_DFL;
+  action.sa_flags = SA_NOCLDWAIT;
+  (void)sigaction(SIGCHLD, &action, nullptr);
+}
+
 int run(int argc, char** argv) {
   open_standard_descriptors();
+  leave_no_zombies();
   const auto options = cli::parse_options(argc, argv);
   if (!options)
     return report(options.error(), cli::wants_json(argc, argv));

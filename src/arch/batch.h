@@ -84,6 +84,9 @@ struct BatchFailure {
 [[nodiscard]] std::optional<BatchFailure> batch_failure(const Registers& at_stop,
                                                         std::uint64_t table);
 
+/// Index of the call that a stop inside the batch is at.
+[[nodiscard]] std::size_t batch_position(const Registers& at_stop, std::uint64_t table);
+
 /// Whether the instruction pointer is inside the batch code that lies at `code`.
 [[nodiscard]] bool inside_batch(const Registers& regs, std::uint64_t code);
 

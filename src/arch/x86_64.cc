@@ -198,6 +198,10 @@ std::optional<BatchFailure> batch_failure(const Registers& at_stop, std::uint64_
   return BatchFailure{(regs.r13 - table) / kPackedCallSize, static_cast<std::int64_t>(regs.r14)};
 }
 
+std::size_t batch_position(const Registers& at_stop, std::uint64_t table) {
+  return (unpack(at_stop).rbx - table) / kPackedCallSize;
+}
+
 bool inside_batch(const Registers& regs, std::uint64_t code) {
   const std::uint64_t ip = instruction_pointer(regs);
   return ip >= code && ip < code + batch_code_size();

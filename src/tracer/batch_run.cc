@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <utility>
 
 #include "tracer/plan.h"
 #include "tracer/ptrace.h"
@@ -76,8 +77,9 @@ Status BatchRun::go(std::size_t first_call) {
                                                               .table = table_at_,
                                                               .first_call = first_call,
                                                               .failure_call = batch_.first_stop})));
-  entered_ = true;
-  GRAB_CHECK(set_signal_mask(tid_, kAllSignals));
+  // Until finish() or the end of the table the mask stays, so that it is set once.
+  if (!std::exchange(entered_, true))
+    GRAB_CHECK(set_signal_mask(tid_, kAllSignals));
   return resume(tid_);
 }
 
@@ -99,13 +101,12 @@ Status BatchRun::start_undo() {
   return go(batch_.undo);
 }
 
-/// Whether the SIGSTOP about to be delivered is the one that the batch sends itself.
-Result<bool> BatchRun::is_own_stop() const {
-  GRAB_TRY(const siginfo_t info, get_signal_info(tid_));
-  return info.si_code == SI_TKILL && info.si_pid == pid_;
+bool BatchRun::is_stop_call(std::size_t call) const {
+  return call == batch_.first_stop || call == batch_.undo_stop || call == batch_.commit_stop;
 }
 
 Status BatchRun::await() {
+  arch::Registers regs;
   for (;;) {
     int status = 0;
     if (waitpid(tid_, &status, __WALL) < 0) {
@@ -114,24 +115,28 @@ Status BatchRun::await() {
       return fail_errno(errno, "waiting for " + name_);
     }
     const Stop stop(status);
-    if (stop.kind() == StopKind::kEnded) {
+    if (stop.kind() == StopKind::kEnded)
       return fail(ErrorKind::kGone, name_ + " was killed while it was moved");
-    }
     if (stop.kind() == StopKind::kSignalDelivery && stop.signo() == SIGSTOP) {
-      GRAB_TRY(const bool own, is_own_stop());
-      if (own)
+      // Kernel: a thread's own signals are delivered before those of its process, so at a stop call
+      // the first SIGSTOP is the batch's. Source: kernel/signal.c dequeue_signal.
+      GRAB_TRY(regs, get_registers(tid_));
+      if (is_stop_call(arch::batch_position(regs, table_at_)))
         break;
     }
     // Only a SIGSTOP from outside gets here, all else is blocked: it is passed on, and a group-stop
     // does not keep the batch from running.
     GRAB_CHECK(resume(tid_, stop.kind() == StopKind::kSignalDelivery ? stop.signo() : 0));
   }
-  GRAB_TRY(const arch::Registers regs, get_registers(tid_));
   const std::optional<arch::BatchFailure> failure = arch::batch_failure(regs, table_at_);
   if (!failure)
     return {};
   const std::string name =
       failure->call < batch_.names.size() ? batch_.names[failure->call] : "a call";
+  if (const auto check = batch_.flag_checks.find(failure->call);
+      check != batch_.flag_checks.end() && failure->result >= 0) {
+    other_flag_ = OtherFlag{check->second, failure->result != 0};
+  }
   if (failure->result < 0) {
     return fail_errno(static_cast<int>(-failure->result), name + " in " + name_);
   }
@@ -140,21 +145,27 @@ Status BatchRun::await() {
                                       ", for it has changed meanwhile");
 }
 
+void BatchRun::leave() {
+  if (!std::exchange(entered_, false))
+    return;
+  // The mask first: until the registers are back the batch would set the same mask itself.
+  (void)set_signal_mask(tid_, signal_mask_);
+  // Kernel: with the registers of the interrupted call put back, the kernel itself decides whether
+  // it restarts or returns EINTR to a handler, as if nothing had been. Source:
+  // arch/x86/kernel/signal.c; seen.
+  (void)set_registers(tid_, arch::resume_by_kernel(stopped_));
+  other_flag_.reset();
+  ran_ = true;
+}
+
 void BatchRun::finish() {
-  if (entered_) {
-    // The mask first: until the registers are back the batch would set the same mask itself.
-    (void)set_signal_mask(tid_, signal_mask_);
-    // Kernel: with the registers of the interrupted call put back, the kernel itself decides
-    // whether it restarts or returns EINTR to a handler, as if nothing had been. Source:
-    // arch/x86/kernel/signal.c; seen.
-    (void)set_registers(tid_, arch::resume_by_kernel(stopped_));
-  }
+  leave();
   if (written_ > 0)
     (void)write(code_, std::vector<std::byte>(written_));
   (void)detach(tid_);
   // Kernel: a SIGSTOP that is sent takes a queued SIGCONT out of the queue. Source: kernel/signal.c
   // prepare_signal.
-  if (entered_ && continue_pending_)
+  if (ran_ && continue_pending_)
     (void)kill(pid_, SIGCONT);
 }
 

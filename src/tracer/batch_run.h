@@ -37,6 +37,17 @@ class BatchRun {
   /// Errors: the call that failed and why; kGone if the process was killed.
   [[nodiscard]] Status await();
 
+  /// After a failed await(): the descriptor whose close-on-exec is other than the plan has it, if
+  /// it was that.
+  struct OtherFlag {
+    int fd = -1;
+    bool close_on_exec = false;
+  };
+  [[nodiscard]] std::optional<OtherFlag> other_flag() const { return other_flag_; }
+
+  /// Takes the process out of its batch, still stopped: another table can be loaded then.
+  void leave();
+
   /// Puts the registers, the mask and the bytes back and detaches: the process goes on where it
   /// was.
   void finish();
@@ -47,7 +58,7 @@ class BatchRun {
  private:
   BatchRun() = default;
   [[nodiscard]] Status go(std::size_t first_call);
-  [[nodiscard]] Result<bool> is_own_stop() const;
+  [[nodiscard]] bool is_stop_call(std::size_t call) const;
   [[nodiscard]] Status write(std::uint64_t address, const std::vector<std::byte>& bytes) const;
 
   pid_t pid_ = 0;
@@ -62,7 +73,9 @@ class BatchRun {
   std::uint64_t limit_ = 0;
   std::size_t written_ = 0;
   bool entered_ = false;  // the registers are no longer those found
+  bool ran_ = false;      // a batch has run, and a SIGSTOP with it
   BatchTable batch_;
+  std::optional<OtherFlag> other_flag_;
 };
 
 }  // namespace grab::tracer

@@ -12,6 +12,8 @@
 #include <set>
 #include <span>
 
+#include "tracer/refusal.h"
+
 namespace grab::tracer {
 namespace {
 
@@ -37,8 +39,7 @@ std::string of_fd(const char* what, int fd) {
 
 class Builder {
  public:
-  explicit Builder(const TableRequest& request)
-      : request_(request), next_lent_(request.lent_used) {}
+  explicit Builder(const TableRequest& request) : request_(request) {}
 
   BatchTable build() {
     prepare();
@@ -48,8 +49,9 @@ class Builder {
     finish();
     out_.commit = out_.table.calls.size();
     commit();
-    stop(SIGSTOP);
+    out_.commit_stop = stop(SIGSTOP);
     finish();
+    out_.kept = kept_open_;
     return std::move(out_);
   }
 
@@ -88,6 +90,7 @@ class Builder {
       return;
     }
     const int channel = lend();
+    channel_ = channel;
     add("pidfd_open", SYS_pidfd_open, {number(request_.donor.pid), number(0), {}, {}}, channel)
         .yields_descriptor = true;
     if (has_fds) {
@@ -129,6 +132,7 @@ class Builder {
   void move_descriptors(const step::MoveDescriptors& move) {
     // The snapshot may be older than the freeze in this one bit, so it is looked at again here.
     for (const proc::Descriptor& fd : move.fds) {
+      out_.flag_checks[out_.table.calls.size()] = fd.fd;
       add(of_fd("fcntl(F_GETFD)", fd.fd), SYS_fcntl, {number(fd.fd), number(F_GETFD), {}, {}},
           fd.close_on_exec ? FD_CLOEXEC : 0);
     }
@@ -173,6 +177,8 @@ class Builder {
     }
     for (const int fd : kept_open_)
       add_any("close", SYS_close, {number(fd), {}, {}, {}});
+    if (channel_ >= 0)  // still open if a call behind it has failed
+      add_any("close", SYS_close, {number(channel_), {}, {}, {}});
   }
 
   void put_back(const step::MoveDescriptors& move) {
@@ -289,16 +295,36 @@ class Builder {
   }
 
   const TableRequest& request_;
-  std::size_t next_lent_;
+  std::size_t next_lent_ = 0;
   BatchTable out_;
   std::map<int, Kept> kept_;    // by description
   std::vector<int> kept_open_;  // lent descriptors that stay open until the end
+  int channel_ = -1;
   int new_terminal_ = -1;
   int old_terminal_ = -1;
   Argument mask_;
 };
 
 }  // namespace
+
+std::vector<int> LentNumbers::of(const proc::Process& process) const {
+  std::set<int> in_use;
+  if (const auto table = kept_.find(process.fd_table_of); table != kept_.end()) {
+    for (const auto& [pid, numbers] : table->second) {
+      if (pid != process.stat.pid)
+        in_use.insert(numbers.begin(), numbers.end());
+    }
+  }
+  std::vector<int> numbers = free_descriptors(process, lent_descriptors(process) + in_use.size());
+  std::erase_if(numbers, [&](int fd) { return in_use.count(fd) != 0; });
+  return numbers;
+}
+
+bool LentNumbers::keep(const proc::Process& process, const std::vector<int>& numbers) {
+  auto& table = kept_[process.fd_table_of];
+  table[process.stat.pid] = numbers;
+  return table.size() > 1;
+}
 
 BatchTable make_batch_table(const TableRequest& request) {
   return Builder(request).build();

@@ -31,11 +31,15 @@ struct Donor {
 struct BatchTable {
   arch::CallTable table;
   std::vector<std::string> names;  ///< by call: "dup3 of descriptor 1", for errors
-  std::size_t prepare = 0;         ///< index of the first call of each part
+  std::map<std::size_t, int>
+      flag_checks;          ///< calls that check the close-on-exec of this descriptor
+  std::size_t prepare = 0;  ///< index of the first call of each part
   std::size_t first_stop = 0;
   std::size_t undo = 0;
   std::size_t undo_stop = 0;  ///< makes no stop until its signal is set, see kStopSignalArgument
   std::size_t commit = 0;
+  std::size_t commit_stop = 0;
+  std::vector<int> kept;  ///< lent descriptors that are in use from prepare to the end
 };
 
 /// The argument of a stop call that holds its signal.
@@ -47,8 +51,23 @@ struct TableRequest {
   Donor donor;
   pid_t tid = 0;                  ///< the thread that runs it
   std::uint64_t signal_mask = 0;  ///< to be put back at the end
-  std::vector<int> lent;      ///< free descriptor numbers, ascending, lent_descriptors() of them
-  std::size_t lent_used = 0;  ///< how many of them another process with the same table has in use
+  std::vector<int> lent;          ///< free descriptor numbers, ascending: LentNumbers
+};
+
+/// Which numbers each process lends. Where several have one descriptor table, the later ones get
+/// what the earlier ones leave free: each must have prepared before the next one starts.
+// Kernel: every call that makes a descriptor takes the lowest free number. Source: open(2),
+// fcntl(2) F_DUPFD.
+class LentNumbers {
+ public:
+  /// The numbers that `process` is going to get, ascending.
+  [[nodiscard]] std::vector<int> of(const proc::Process& process) const;
+  /// Notes what the batch of `process` keeps in use. Whether another one has the same table. May be
+  /// called again for the same process.
+  bool keep(const proc::Process& process, const std::vector<int>& numbers);
+
+ private:
+  std::map<pid_t, std::map<pid_t, std::vector<int>>> kept_;  // by fd_table_of and pid
 };
 
 /// Makes the table.

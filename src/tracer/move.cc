@@ -8,6 +8,7 @@
 #include <chrono>
 #include <map>
 #include <set>
+#include <unordered_map>
 
 #include "base/text.h"
 #include "proc/tree_reader.h"
@@ -80,10 +81,7 @@ class Move {
     GRAB_CHECK(set_modes(reader_->old_terminal_fd(), donors.terminal_fd(), plan_.modes));
     GRAB_CHECK(load_batches(donors));
     report_held();
-    if (const Status done = run_batches(); !done) {
-      undo();
-      return done;
-    }
+    GRAB_CHECK(run_batches(donors));
     carry_type_ahead();
     release();
     channel_.report(moved());
@@ -134,33 +132,40 @@ class Move {
   }
 
   Status load_batches(DonorSet& donors) {
-    std::map<pid_t, std::size_t> lent;  // by descriptor table
     const auto threads = tracees_->by_process();
+    std::unordered_map<pid_t, const proc::Process*> processes;
+    for (const proc::Process& process : snapshot_.processes)
+      processes[process.stat.pid] = &process;
     for (const ProcessPlan& plan : plan_.processes) {
       if (plan.prepare.empty() && plan.commit.empty())
         continue;
-      const proc::Process* process = snapshot_.find(plan.pid);
+      const proc::Process* process = processes[plan.pid];
       const auto tids = threads.find(plan.pid);
       if (process == nullptr || tids == threads.end())
         continue;  // it has ended meanwhile
-      const pid_t tid = tids->second.front();
       GRAB_TRY(const int mem_fd, reader_->mem_fd(plan.pid));
-      GRAB_TRY(BatchRun run, BatchRun::look(*process, tid, mem_fd));
-      TableRequest request;
-      request.plan = &plan;
-      request.process = process;
-      GRAB_TRY(request.donor, donors.for_process(*process));
-      request.tid = tid;
-      request.signal_mask = run.signal_mask();
-      request.lent_used = lent[process->fd_table_of];
-      request.lent = free_descriptors(*process, request.lent_used + lent_descriptors(*process));
-      lent[process->fd_table_of] += lent_descriptors(*process);
-      GRAB_CHECK(run.load(make_batch_table(request)));
+      GRAB_TRY(BatchRun run, BatchRun::look(*process, tids->second.front(), mem_fd));
+      GRAB_CHECK(load(run, plan, *process, donors));
       if (plan.pid == plan_.root)
         root_run_ = runs_.size();
       runs_.push_back(std::move(run));
     }
     return {};
+  }
+
+  Status load(BatchRun& run, const ProcessPlan& plan, const proc::Process& process,
+              DonorSet& donors) {
+    TableRequest request;
+    request.plan = &plan;
+    request.process = &process;
+    GRAB_TRY(request.donor, donors.for_process(process));
+    request.tid = run.tid();
+    request.signal_mask = run.signal_mask();
+    request.lent = lent_.of(process);
+    BatchTable table = make_batch_table(request);
+    if (lent_.keep(process, table.kept))
+      sharers_.insert(plan.pid);
+    return run.load(std::move(table));
   }
 
   void report_held() {
@@ -174,12 +179,21 @@ class Move {
     channel_.report(held);
   }
 
-  /// Prepares all, then commits all, root first. On an error nothing has been committed.
-  Status run_batches() {
-    GRAB_CHECK(prepare());
+  /// Prepares all, then commits all, root first. On an error nothing has been committed, and what
+  /// was prepared is undone.
+  Status run_batches(DonorSet& donors) {
+    if (const Status prepared = prepare(donors); !prepared) {
+      undo();
+      return prepared;
+    }
     if (root_run_) {
-      GRAB_CHECK(runs_[*root_run_].start_commit());
-      GRAB_CHECK(runs_[*root_run_].await());
+      Status root = runs_[*root_run_].start_commit();
+      if (root)
+        root = runs_[*root_run_].await();
+      if (!root) {
+        undo();
+        return root;
+      }
     }
     // From here on there is no way back, and none is needed: what is left cannot fail but by a
     // process's death.
@@ -194,26 +208,71 @@ class Move {
     return {};
   }
 
-  Status prepare() {
-    // The first one makes the group that the others join.
-    if (!runs_.empty()) {
-      prepared_ = 1;
-      GRAB_CHECK(runs_.front().start_prepare());
-      GRAB_CHECK(runs_.front().await());
-    }
+  Status prepare(DonorSet& donors) {
     Status first_failure;
-    for (; prepared_ < runs_.size(); prepared_++) {
-      if (const Status started = runs_[prepared_].start_prepare(); !started) {
-        first_failure = started;
+    std::vector<Status> started;
+    std::size_t awaited = 0;
+    const auto await_started = [&] {
+      for (; awaited < prepared_; awaited++) {
+        const Status done = prepare_one(runs_[awaited], started[awaited], donors);
+        if (!done && first_failure)
+          first_failure = done;
+      }
+    };
+    while (prepared_ < runs_.size() && first_failure) {
+      // The first one makes the group that the others join; and of those that share a descriptor
+      // table each has to find free what it was told.
+      if (prepared_ == 1 || sharers_.count(runs_[prepared_].pid()) != 0)
+        await_started();
+      if (!first_failure)
         break;
+      started.push_back(runs_[prepared_].start_prepare());
+      prepared_++;
+    }
+    await_started();
+    return first_failure;
+  }
+
+  /// Waits for one prepare. A close-on-exec that is other than /proc could tell is corrected in the
+  /// plan, and the process prepares again.
+  Status prepare_one(BatchRun& run, Status status, DonorSet& donors) {
+    if (status)
+      status = run.await();
+    while (!status && run.other_flag()) {
+      const BatchRun::OtherFlag flag = *run.other_flag();
+      GRAB_CHECK(run.start_undo());
+      GRAB_CHECK(run.await());
+      run.leave();
+      ProcessPlan* plan = correct(run.pid(), flag);
+      const proc::Process* process = snapshot_.find(run.pid());
+      if (plan == nullptr || process == nullptr)
+        return status;
+      GRAB_CHECK(load(run, *plan, *process, donors));
+      status = run.start_prepare();
+      if (status)
+        status = run.await();
+    }
+    return status;
+  }
+
+  /// The plan of that process, with the flag set right; null if it was right already.
+  ProcessPlan* correct(pid_t pid, BatchRun::OtherFlag flag) {
+    for (ProcessPlan& plan : plan_.processes) {
+      if (plan.pid != pid)
+        continue;
+      for (PrepareStep& step : plan.prepare) {
+        auto* move = std::get_if<step::MoveDescriptors>(&step);
+        if (move == nullptr)
+          continue;
+        for (proc::Descriptor& descriptor : move->fds) {
+          if (descriptor.fd != flag.fd || descriptor.close_on_exec == flag.close_on_exec)
+            continue;
+          descriptor.close_on_exec = flag.close_on_exec;
+          return &plan;
+        }
       }
     }
-    for (std::size_t i = 1; i < prepared_; i++) {
-      const Status done = runs_[i].await();
-      if (!done && first_failure)
-        first_failure = done;
-    }
-    return first_failure;
+    return nullptr;
   }
 
   void note_failure(const Status& status) {
@@ -312,6 +371,8 @@ class Move {
   std::vector<BatchRun> runs_;
   std::optional<std::size_t> root_run_;
   std::size_t prepared_ = 0;
+  LentNumbers lent_;
+  std::set<pid_t> sharers_;  // processes with the descriptor table of one that prepares before them
   std::vector<std::string> warnings_;
   Clock::duration frozen_{};
 };

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <set>
 
+#include "base/text.h"
+
 namespace grab::tracer {
 namespace {
 
@@ -67,7 +69,8 @@ Status check_permission(const Process& process, const proc::Self& self) {
   }
   const bool traced_by_us = !self.lineage.empty() && process.status.tracer == self.lineage.front();
   if (process.status.tracer != 0 && !traced_by_us) {
-    const std::string tracer = process.tracer_comm.empty() ? "" : " (" + process.tracer_comm + ")";
+    const std::string tracer =
+        process.tracer_comm.empty() ? "" : " (" + printable(process.tracer_comm) + ")";
     return fail(ErrorKind::kPermission,
                 name + " is already traced by " + std::to_string(process.status.tracer) + tracer,
                 "end that tracer first, or let it detach");
@@ -153,11 +156,11 @@ Status check_terminal(const Snapshot& snapshot, const MoveOptions& options) {
   }
   if (options.whole_tree)
     return {};
+  // One that shares nothing but a group that the named one leads is in the way, too: it would be
+  // hung up with a session leader, and would keep another leader from making a session.
   const auto others = std::count_if(
       snapshot.processes.begin(), snapshot.processes.end(), [&](const Process& process) {
         return process.stat.pid != named.stat.pid && !process.is_zombie() &&
-  // One that shares nothing but a group that the named one leads is in the way, too: it would be
-  // hung up with a session leader, and would keep another leader from making a session.
                (touches_terminal(process, snapshot) || process.stat.pgid == named.stat.pid);
       });
   if (others == 0)
