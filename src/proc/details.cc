@@ -261,6 +261,9 @@ Result<void> DetailsReader::read_one(Node& node, int pidfd, int fd, Details& det
   if (!info)
     return tl::unexpected(info.error());
   old_terminal_->learn(copy.get(), st);
+  // Kernel: fdinfo shows O_CLOEXEC for a descriptor that has it, and for any whose open file was
+  // made by TIOCGPTPEER with O_CLOEXEC; only F_GETFD in the process tells, which the batch asks.
+  // Source: fs/proc/fd.c seq_show(), drivers/tty/pty.c ptm_open_peer().
   Descriptor moved;
   moved.fd = fd;
   moved.close_on_exec = (info->flags & O_CLOEXEC) != 0;

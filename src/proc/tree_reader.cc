@@ -102,7 +102,7 @@ std::vector<Node*> TreeReader::State::refresh_members() {
     }
   };
   // The tree stands still, so that its processors are free; nearly all of the time is spent in the
-  // kernel, which does this side by side (seen: 1.9 times as fast with 2).
+  // kernel, which does this side by side (seen: two threads take no more processor time than one).
   constexpr std::size_t kNodesPerThread = 64;  // 1-2 ms of work; a thread costs some 50 us
   constexpr std::size_t kMostThreads = 4;
   const std::size_t processors = std::max(1U, std::thread::hardware_concurrency());
