@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <map>
 #include <regex>
 #include <string>
 #include <vector>
@@ -75,6 +76,13 @@ testing::AssertionResult are_one_sequence(const std::string& before, const std::
            << "nothing is left to compare: " << in_old.size() << " lines on terminal 1, "
            << in_new.size() << " on terminal 2";
   return testing::AssertionSuccess();
+}
+
+std::map<int, unsigned> flags_of(pid_t pid) {
+  std::map<int, unsigned> flags;
+  for (const auto& [fd, facts] : fds_of(pid))
+    flags.emplace(fd, facts.flags);
+  return flags;
 }
 
 TEST_P(MoveFromShell, EveryLineIsShownOnceAndInOrder) {
@@ -298,13 +306,14 @@ TEST_F(Move, ATreeCanBeMovedAgain) {
   Shell first("bash");
   SecondTerminal second;
   SecondTerminal third;
-  const pid_t pid =
-      first.start("bash -c 'tracee_zoo count 100000000 20000 & exec tracee_zoo echo-lines'");
-  ASSERT_TRUE(first.expect("n0"));
-  const pid_t root = first.foreground_pgid();
-  (void)pid;
+  const pid_t root =
+      first.start_job("bash -c 'tracee_zoo count 100000000 20000 & exec tracee_zoo echo-lines'", 2);
+  const auto flags = flags_of(root);
+  const auto follower_flags = flags_of(descendants_of(root).at(0));
   ASSERT_TRUE(grabs_tree(second, first, root));
   ASSERT_TRUE(second.echoes("one"));
+  EXPECT_EQ(flags_of(root), flags);
+  EXPECT_EQ(flags_of(descendants_of(root).at(0)), follower_flags);
   const std::string middle = terminal_of(root);
   third.grab_tree(root);
   ASSERT_TRUE(wait_until([&] { return fds_on(root, middle).empty() && !is_traced(root); }))

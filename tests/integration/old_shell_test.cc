@@ -22,6 +22,13 @@ class OldShell : public EveryShell {};
 INSTANTIATE_TEST_SUITE_P(Of, OldShell, testing::Values("bash", "zsh", "fish", "dash"),
                          [](const auto& shell) { return shell.param; });
 
+// Those that ask after their background jobs at every prompt; dash and busybox ash ask only when a
+// command is run, and then only for that one.
+class OldShellAtItsPrompt : public EveryShell {};
+
+INSTANTIATE_TEST_SUITE_P(Of, OldShellAtItsPrompt, testing::Values("bash", "zsh", "fish"),
+                         [](const auto& shell) { return shell.param; });
+
 // Shells that people use less; the core of it only.
 class LessCommonShell : public EveryShell {};
 
@@ -96,7 +103,7 @@ TEST_P(OldShell, ListsNoJobAfterAForegroundJobIsMoved) {
   EXPECT_THAT(first.output_of("jobs"), Not(HasSubstr("tracee_zoo")));
 }
 
-TEST_P(OldShell, ListsNoJobAfterABackgroundJobIsMoved) {
+TEST_P(OldShellAtItsPrompt, ListsNoJobAfterABackgroundJobIsMoved) {
   Shell first(GetParam());
   SecondTerminal second;
   const pid_t pid = first.start("tracee_zoo count 1000000000 5000 &");
@@ -108,7 +115,7 @@ TEST_P(OldShell, ListsNoJobAfterABackgroundJobIsMoved) {
   EXPECT_TRUE(is_alive(pid));
 }
 
-TEST_P(OldShell, ListsNoJobAfterAStoppedJobIsMovedWhichGoesOn) {
+TEST_P(OldShellAtItsPrompt, ListsNoJobAfterAStoppedJobIsMovedWhichGoesOn) {
   Shell first(GetParam());
   SecondTerminal second;
   const pid_t pid = first.start("tracee_zoo echo-lines");
@@ -131,7 +138,7 @@ TEST_P(OldShell, LeavesAtTheFirstExitAndHarmsNobody) {
   EXPECT_TRUE(second.echoes("still here"));
 }
 
-TEST_P(OldShell, LeavesAtTheFirstExitAfterAStoppedJobWasMoved) {
+TEST_P(OldShellAtItsPrompt, LeavesAtTheFirstExitAfterAStoppedJobWasMoved) {
   Shell first(GetParam());
   SecondTerminal second;
   const pid_t pid = first.start("tracee_zoo catch TERM HUP");
@@ -145,14 +152,29 @@ TEST_P(OldShell, LeavesAtTheFirstExitAfterAStoppedJobWasMoved) {
   EXPECT_THAT(second.transcript(), Not(HasSubstr("caught")));
 }
 
+TEST_F(GrabTest, DashThatWasNotToldOfAStoppedJobHarmsNobodyWhenItLeaves) {
+  Shell first("dash");
+  SecondTerminal second;
+  const pid_t pid = first.start("tracee_zoo catch TERM HUP");
+  first.type("\x1a");
+  ASSERT_TRUE(wait_until([&] { return is_stopped(pid); }));
+  ASSERT_TRUE(first.answers());
+  ASSERT_TRUE(moved_and_answers(first, second, pid));
+  first.run("exit");
+  first.run("exit");  // it may warn of stopped jobs once
+  ASSERT_TRUE(wait_until([&] { return !is_alive(first.pid()); })) << all_transcripts();
+  EXPECT_TRUE(second.echoes("still here"));
+  EXPECT_THAT(second.transcript(), Not(HasSubstr("caught")));
+}
+
 // However the old shell goes, what was moved gets no signal, and its children neither.
 void expect_no_signal_when(const std::string& kind, const char* how,
                            const std::function<void(Shell&)>& go) {
   Shell first(kind);
   SecondTerminal second;
-  const pid_t pid = first.start(
-      "bash -c 'tracee_zoo catch HUP TERM CONT < /dev/tty & "
-      "exec tracee_zoo catch HUP TERM CONT'");
+  const pid_t pid = first.start_job(
+      "bash -c 'tracee_zoo catch HUP TERM CONT < /dev/tty & exec tracee_zoo catch HUP TERM CONT'",
+      2);
   first.skip_shown();
   ASSERT_TRUE(grabs_tree(second, first, pid));
   ASSERT_TRUE(first.expect_prompt()) << how;

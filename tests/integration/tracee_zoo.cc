@@ -65,6 +65,7 @@ constexpr Behaviour kBehaviours[] = {
     {"epoll-lines", epoll_lines, "[edge]: echo-lines by epoll_wait(2)"},
     {"no-terminal", no_terminal, "FILE: a session without a terminal; writes numbered lines there"},
     {"catch", catch_signals, "NAME...: says the name of each such signal; WINCH with the size"},
+    {"catch-and-wait", catch_and_wait, "NAME...: the same, but reads nothing"},
     {"ignore", ignore_signals, "NAME...: ignores these signals"},
     {"pending", pending_signals, "NAME...: blocks these signals and has each pending once"},
     {"read-late", read_late, "reads nothing before it gets SIGUSR1"},

@@ -117,7 +117,8 @@ Shell::Shell(const std::string& kind, Options options)
                       {.environment = shell_environment(), .size = options.size}) {
   if (kind == "tcsh")
     run(std::string("set prompt='") + kPrompt + "'");
-  if (kind == "yash" || kind == "mksh" || kind == "ksh")
+  // These set it to "# " for root, or in what a login shell reads.
+  if (kind == "yash" || kind == "mksh" || kind == "ksh" || (kind == "dash" && options.login))
     run(std::string("PS1='") + kPrompt + "'");
   if (kind == "zsh")
     run("unsetopt PROMPT_SP");
@@ -157,6 +158,13 @@ std::string Shell::output_of(const std::string& command) {
 pid_t Shell::start(const std::string& line) {
   run(line);
   return static_cast<pid_t>(expect_number("ready "));
+}
+
+pid_t Shell::start_job(const std::string& line, int count) {
+  run(line);
+  for (int i = 0; i < count; ++i)
+    (void)expect_number("ready ");
+  return foreground_pgid();
 }
 
 long Shell::expect_number(const std::string& text) {
@@ -261,6 +269,16 @@ testing::AssertionResult grabs_tree(SecondTerminal& second, Shell& from, pid_t p
   // Before grab has its terminal in raw mode, keys mean what they mean to any program.
   if (!wait_until([&] { return ended() || (second.modes().c_lflag & ISIG) == 0; }))
     return testing::AssertionFailure() << "grab does not show the tree\n" << all_transcripts();
+  // What traces is a child of grab, which ends when the old shell has been told.
+  const auto tracing = [&] {
+    const auto grabs = children_of(second.pid());
+    return std::any_of(grabs.begin(), grabs.end(), [](pid_t grab) {
+      const auto own = children_of(grab);
+      return std::any_of(own.begin(), own.end(), is_alive);
+    });
+  };
+  if (!wait_until([&] { return ended() || !tracing(); }))
+    return testing::AssertionFailure() << "grab goes on tracing\n" << all_transcripts();
   return testing::AssertionSuccess();
 }
 

@@ -55,6 +55,8 @@ class Shell : public TerminalSession {
   /// Types a line that starts a program which says "ready PID" (every one of tracee_zoo does, or
   /// `echo ready $$`), and waits for that. Throws when it is not said.
   [[nodiscard]] pid_t start(const std::string& line);
+  /// The same for a foreground job of which `count` programs say "ready"; its process group.
+  [[nodiscard]] pid_t start_job(const std::string& line, int count);
   /// The number shown behind `text`. Throws when there is none.
   [[nodiscard]] long expect_number(const std::string& text);
   /// Waits for a living descendant of the shell of that name. Throws when there is none.

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -54,6 +55,8 @@ winsize to_winsize(WindowSize size) {
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   for (int signo = 1; signo < NSIG; ++signo)
     ::signal(signo, SIG_DFL);
+  // What this process has inherited itself is nothing for a shell on a terminal.
+  (void)::close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
   if (::setsid() >= 0 && ::ioctl(pts, TIOCSCTTY, 0) == 0 && ::dup2(pts, 0) == 0 &&
       ::dup2(pts, 1) == 1 && ::dup2(pts, 2) == 2 && ::chdir(folder) == 0)
     ::execve(argv[0], argv, envp);

@@ -36,7 +36,7 @@ void write_number(unsigned number) {
 
 void write_size() {
   winsize size{};
-  (void)::ioctl(0, TIOCGWINSZ, &size);
+  (void)::ioctl(1, TIOCGWINSZ, &size);
   write_number(size.ws_row);
   write_text("x");
   write_number(size.ws_col);
@@ -137,6 +137,14 @@ int catch_signals(const Args& args) {
     install(signal_number(name), on_signal);
   say_ready();
   return serve();
+}
+
+int catch_and_wait(const Args& args) {
+  for (const std::string& name : args)
+    install(signal_number(name), on_signal);
+  say_ready();
+  for (;;)
+    ::pause();
 }
 
 int ignore_signals(const Args& args) {

@@ -42,6 +42,7 @@ int shared_table(const Args& args);
 int epoll_lines(const Args& args);
 int no_terminal(const Args& args);
 int catch_signals(const Args& args);
+int catch_and_wait(const Args& args);
 int ignore_signals(const Args& args);
 int pending_signals(const Args& args);
 int read_late(const Args& args);
