@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: MIT
+// Who is told what about a job that has left.
+#include "tracer/old_shell.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tracer/test_snapshot.h"
+
+namespace grab::tracer {
+namespace {
+
+using How = TellShell::How;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+TestSnapshot a_job() {
+  TestSnapshot snapshot;
+  snapshot.add(200, kShell, 200);
+  snapshot.add(201, 200, 200);
+  snapshot.foreground(200);
+  return snapshot;
+}
+
+TellShell decide(const TestSnapshot& snapshot) {
+  const proc::Process& root = *snapshot.value.find(snapshot.value.named);
+  return decide_telling(snapshot.value, root, root.stat.pgid, root.stat.sid == root.stat.pid,
+                        snapshot.value.old_terminal.foreground_pgid == root.stat.pgid);
+}
+
+TEST(InteractiveShell, IsKnownByItsMasks) {
+  proc::Process process = TestSnapshot::make(10, 1, 10, "any");
+  EXPECT_FALSE(is_interactive_shell(process));
+  process.status.ignored = signals({SIGTTOU, SIGTERM});  // bash, dash
+  EXPECT_TRUE(is_interactive_shell(process));
+  process.status.ignored = signals({SIGTTOU});
+  process.status.caught = signals({SIGTERM});  // fish
+  EXPECT_TRUE(is_interactive_shell(process));
+  process.status.caught = signals({SIGINT, SIGCHLD});  // a script under set -m with a trap
+  EXPECT_FALSE(is_interactive_shell(process));
+  process.status.ignored = signals({SIGTERM});
+  EXPECT_FALSE(is_interactive_shell(process));
+}
+
+TEST(OldShell, OfAForegroundJobIsToldThatSigintEndedIt) {
+  const TellShell tell = decide(a_job());
+  EXPECT_EQ(tell.how, How::kTold);
+  EXPECT_EQ(tell.shell, kShell);
+  EXPECT_EQ(tell.job_pgid, 200);
+  EXPECT_THAT(tell.children, ElementsAre(200)) << "its own children only";
+  EXPECT_EQ(tell.wait_status, SIGINT);
+}
+
+TEST(OldShell, OfABackgroundJobIsToldOfAHangup) {
+  TestSnapshot snapshot = a_job();
+  snapshot.foreground(kShell);
+  const TellShell tell = decide(snapshot);
+  EXPECT_EQ(tell.how, How::kTold);
+  EXPECT_EQ(tell.wait_status, SIGHUP);
+}
+
+TEST(OldShell, ThatAsksOnlyAtItsNextCommandIsLeftAloneAboutABackgroundJob) {
+  for (const char* const name : {"dash", "sh", "ash", "busybox"}) {
+    TestSnapshot snapshot = a_job();
+    snapshot.value.parent->stat.comm = name;
+    EXPECT_EQ(decide(snapshot).how, How::kTold) << name << " with the job in the foreground";
+    snapshot.foreground(kShell);
+    const TellShell tell = decide(snapshot);
+    EXPECT_EQ(tell.how, How::kNobody) << name;
+    EXPECT_THAT(tell.why, HasSubstr("next command"));
+  }
+}
+
+TEST(OldShell, AScriptGoesOnWaiting) {
+  TestSnapshot snapshot = a_job();
+  snapshot.value.parent->status.ignored = {};
+  snapshot.value.parent->stat.comm = "script";
+  const TellShell tell = decide(snapshot);
+  EXPECT_EQ(tell.how, How::kNobody);
+  EXPECT_THAT(tell.why, HasSubstr("100 (script)"));
+}
+
+TEST(OldShell, OfTheSameGroupOrAnotherSessionIsNotTheJobs) {
+  TestSnapshot snapshot = a_job();
+  snapshot.value.parent->stat.pgid = 200;
+  EXPECT_EQ(decide(snapshot).how, How::kNobody);
+  snapshot = a_job();
+  snapshot.value.parent->stat.sid = 50;
+  EXPECT_EQ(decide(snapshot).how, How::kNobody);
+}
+
+TEST(OldShell, InitAndNobodyAreNeverTold) {
+  TestSnapshot snapshot = a_job();
+  snapshot.value.parent->stat.pid = 1;
+  EXPECT_EQ(decide(snapshot).how, How::kNobody);
+  snapshot.value.parent.reset();
+  EXPECT_EQ(decide(snapshot).how, How::kNobody);
+}
+
+TEST(OldShell, ThatRunsGrabCannotBeStoppedAndSaysWhatToType) {
+  TestSnapshot snapshot = a_job();
+  snapshot.value.self.lineage = {kGrab, kShell, 1};
+  const TellShell tell = decide(snapshot);
+  EXPECT_EQ(tell.how, How::kNobody);
+  EXPECT_THAT(tell.why, HasSubstr("disown 200"));
+}
+
+TEST(OldShell, ThatCannotBeTracedSeesAForegroundJobStop) {
+  TestSnapshot snapshot = a_job();
+  snapshot.value.parent->status.uid.real = 0;
+  TellShell tell = decide(snapshot);
+  EXPECT_EQ(tell.how, How::kStopFirst);
+  EXPECT_THAT(tell.why, HasSubstr("disown"));
+  snapshot.foreground(kShell);
+  tell = decide(snapshot);
+  EXPECT_EQ(tell.how, How::kNobody);
+  EXPECT_THAT(tell.why, HasSubstr("disown"));
+}
+
+TEST(OldShell, KeepJobTellsNobody) {
+  const auto plan = a_job().plan({.whole_tree = true, .keep_job = true});
+  ASSERT_TRUE(plan);
+  EXPECT_EQ(plan->tell.how, How::kNobody);
+  EXPECT_THAT(plan->tell.why, HasSubstr("--keep-job"));
+}
+
+TestSnapshot a_session_leader() {
+  TestSnapshot snapshot;
+  snapshot.add(kShell, 50, kShell, "bash");
+  snapshot.foreground(kShell);
+  snapshot.value.parent = TestSnapshot::make(50, 1, 50, "xterm");
+  snapshot.value.parent->stat.sid = 50;
+  return snapshot;
+}
+
+TEST(Keeper, OfTheTerminalOfASessionLeaderIsToldThatItExited) {
+  TestSnapshot snapshot = a_session_leader();
+  snapshot.value.old_ptmx_keepers = {50};
+  const TellShell tell = decide(snapshot);
+  EXPECT_EQ(tell.how, How::kTold);
+  EXPECT_EQ(tell.shell, 50);
+  EXPECT_EQ(tell.wait_status, 0);
+  EXPECT_THAT(tell.children, ElementsAre(kShell));
+}
+
+TEST(Keeper, OnlyAParentThatHoldsTheTerminalAndCanBeTraced) {
+  TestSnapshot snapshot = a_session_leader();
+  EXPECT_EQ(decide(snapshot).how, How::kNobody) << "somebody else holds it";
+  snapshot.value.old_ptmx_keepers = {50};
+  snapshot.value.parent->status.uid.real = 0;
+  EXPECT_EQ(decide(snapshot).how, How::kNobody);
+}
+
+}  // namespace
+}  // namespace grab::tracer
