@@ -117,9 +117,11 @@ Shell::Shell(const std::string& kind, Options options)
                       {.environment = shell_environment(), .size = options.size}) {
   if (kind == "tcsh")
     run(std::string("set prompt='") + kPrompt + "'");
-  // These set it to "# " for root, or in what a login shell reads.
-  if (kind == "yash" || kind == "mksh" || kind == "ksh" || (kind == "dash" && options.login))
+  // These set their prompt to "# " for root; a login shell's /etc/profile sets PATH as well.
+  if (kind == "yash" || kind == "mksh" || kind == "ksh")
     run(std::string("PS1='") + kPrompt + "'");
+  if (kind == "dash" && options.login)
+    run("PATH=" + program_folder() + ":$PATH PS1='" + kPrompt + "'");
   if (kind == "zsh")
     run("unsetopt PROMPT_SP");
   must_be(expect_prompt());

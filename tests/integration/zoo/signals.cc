@@ -18,40 +18,56 @@
 namespace zoo {
 namespace {
 
-// In handlers: async-signal-safe calls only, so the number is formatted by hand.
+// A line put together in a handler: async-signal-safe calls only, and one write, so that the lines
+// of two processes do not mix.
+class Line {
+ public:
+  Line& operator<<(const char* text) {
+    while (*text != '\0' && size_ < sizeof bytes_)
+      bytes_[size_++] = *text++;
+    return *this;
+  }
+  Line& operator<<(unsigned number) {
+    char digits[12];
+    char* at = digits + sizeof digits - 1;
+    *at = '\0';
+    do {
+      *--at = static_cast<char>('0' + number % 10);
+      number /= 10;
+    } while (number != 0);
+    return *this << at;
+  }
+  void write() const { (void)!::write(1, bytes_, size_); }
+
+ private:
+  char bytes_[128];
+  std::size_t size_ = 0;
+};
+
 void write_text(const char* text) {
   (void)!::write(1, text, ::strlen(text));
 }
 
-void write_number(unsigned number) {
-  char digits[12];
-  char* at = digits + sizeof digits - 1;
-  *at = '\0';
-  do {
-    *--at = static_cast<char>('0' + number % 10);
-    number /= 10;
-  } while (number != 0);
-  write_text(at);
+Line& operator<<(Line& line, const winsize& size) {
+  return line << static_cast<unsigned>(size.ws_row) << "x" << static_cast<unsigned>(size.ws_col);
 }
 
-void write_size() {
+winsize terminal_size() {
   winsize size{};
   (void)::ioctl(1, TIOCGWINSZ, &size);
-  write_number(size.ws_row);
-  write_text("x");
-  write_number(size.ws_col);
+  return size;
 }
 
 void on_signal(int signo) {
   const int err = errno;
-  write_text("caught ");
-  write_text(::sigabbrev_np(signo));
-  write_text(" ");
+  Line line;
+  line << "caught " << ::sigabbrev_np(signo) << " ";
   if (signo == SIGWINCH)
-    write_size();
+    line << terminal_size();
   else
-    write_number(static_cast<unsigned>(::getpid()));
-  write_text(";\n");
+    line << static_cast<unsigned>(::getpid());
+  line << ";\n";
+  line.write();
   errno = err;
 }
 
@@ -80,9 +96,9 @@ void leave_screen() {
 }
 
 void draw() {
-  write_text("\x1b[H\x1b[2JFULL SCREEN ");
-  write_size();
-  write_text("\n");
+  Line line;
+  line << "\x1b[H\x1b[2JFULL SCREEN " << terminal_size() << "\n";
+  line.write();
 }
 
 void on_winch(int /*signo*/) {
