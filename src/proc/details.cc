@@ -261,15 +261,13 @@ Result<void> DetailsReader::read_one(Node& node, int pidfd, int fd, Details& det
   if (!info)
     return tl::unexpected(info.error());
   old_terminal_->learn(copy.get(), st);
-  // Kernel: fdinfo shows O_CLOEXEC for a descriptor that has it, and for any whose open file was
-  // made by TIOCGPTPEER with O_CLOEXEC; only F_GETFD in the process tells, which the batch asks.
-  // Source: fs/proc/fd.c seq_show(), drivers/tty/pty.c ptm_open_peer().
   Descriptor moved;
   moved.fd = fd;
   moved.close_on_exec = (info->flags & O_CLOEXEC) != 0;
-  // Kernel: a terminal opened by TIOCGPTPEER with O_CLOEXEC (VTE's are) shows that flag for every
-  // descriptor -> what can be said is what is usual, and who moves it checks.
-  // Source: drivers/tty/pty.c ptm_open_peer, fs/proc/fd.c seq_show; seen.
+  // Kernel: fdinfo shows O_CLOEXEC for a descriptor that has it, and for any whose open file was
+  // made by TIOCGPTPEER with O_CLOEXEC (VTE's are) -> what can be said then is what is usual; only
+  // F_GETFD in the process tells, which the batch asks.
+  // Source: fs/proc/fd.c seq_show(), drivers/tty/pty.c ptm_open_peer(); seen.
   if ((::fcntl(copy.get(), F_GETFL) & O_CLOEXEC) != 0)
     moved.close_on_exec = fd > STDERR_FILENO;
   details.process.moved_fds.push_back(moved);

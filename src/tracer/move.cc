@@ -82,7 +82,6 @@ class Move {
     GRAB_CHECK(load_batches(donors));
     report_held();
     GRAB_CHECK(run_batches(donors));
-    carry_type_ahead();
     release();
     channel_.report(moved());
     return {};
@@ -197,13 +196,16 @@ class Move {
     }
     // From here on there is no way back, and none is needed: what is left cannot fail but by a
     // process's death.
+    carry_type_ahead();
     for (std::size_t i = 0; i < runs_.size(); i++) {
       if (i != root_run_)
         (void)runs_[i].start_commit();
     }
+    // Each goes on as soon as it is done, while those behind it still commit.
     for (std::size_t i = 0; i < runs_.size(); i++) {
       if (i != root_run_)
         note_failure(runs_[i].await());
+      finish(runs_[i]);
     }
     return {};
   }
@@ -296,11 +298,12 @@ class Move {
       (void)!write(ptmx_, typed.data(), typed.size());
   }
 
+  void finish(BatchRun& run) {
+    run.finish();
+    tracees_->forget(run.tid());
+  }
+
   void release() {
-    for (BatchRun& run : runs_) {
-      run.finish();
-      tracees_->forget(run.tid());
-    }
     tracees_->detach_all();
     frozen_ = Clock::now() - tracees_->first_interrupt();
     for (const pid_t pid : plan_.continue_after)
@@ -309,10 +312,8 @@ class Move {
 
   /// After a failure: everything goes on as it was.
   void let_go() {
-    for (BatchRun& run : runs_) {
-      run.finish();
-      tracees_->forget(run.tid());
-    }
+    for (BatchRun& run : runs_)
+      finish(run);
     tracees_->detach_all();
     for (const pid_t pid : screen_left_)
       (void)kill(pid, SIGCONT);
