@@ -2,13 +2,14 @@
 #include "tracer/batch_table.h"
 
 #include <fcntl.h>
-#include <linux/close_range.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstring>
+#include <iterator>
 #include <set>
 #include <span>
 
@@ -175,10 +176,10 @@ class Builder {
                    [this](const step::JoinGroup& join) { join_group(join.undo_pgid, false); }},
           *step);
     }
-    for (const int fd : kept_open_)
-      add_any("close", SYS_close, {number(fd), {}, {}, {}});
+    std::vector<int> open = kept_open_;
     if (channel_ >= 0)  // still open if a call behind it has failed
-      add_any("close", SYS_close, {number(channel_), {}, {}, {}});
+      open.push_back(channel_);
+    close_all(std::move(open));
   }
 
   void put_back(const step::MoveDescriptors& move) {
@@ -209,8 +210,19 @@ class Builder {
                           [this](const step::JoinGroup& join) { join_group(join.pgid, true); }},
                  step);
     }
-    for (const int fd : kept_open_)
-      add("close", SYS_close, {number(fd), {}, {}, {}}, 0);
+    close_all(kept_open_);
+  }
+
+  // Lent numbers are mostly neighbours: one call closes them all, open or not.
+  void close_all(std::vector<int> fds) {
+    std::sort(fds.begin(), fds.end());
+    for (auto first = fds.begin(); first != fds.end();) {
+      auto last = first;
+      while (std::next(last) != fds.end() && *std::next(last) == *last + 1)
+        ++last;
+      add_any("close_range", SYS_close_range, {number(*first), number(*last), number(0), {}});
+      first = std::next(last);
+    }
   }
 
   void join_group(pid_t pgid, bool must_succeed) {

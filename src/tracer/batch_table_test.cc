@@ -135,7 +135,7 @@ TEST(BatchTable, EveryPrepareHasItsUndoInReverse) {
   const BatchTable batch = table_of(a_follower());
   EXPECT_THAT(names(batch, batch.undo, batch.undo_stop),
               ElementsAre("setpgid", "dup3 of descriptor 0", "dup3 of descriptor 1",
-                          "dup3 of descriptor 2", "close", "close", "close", "close"));
+                          "dup3 of descriptor 2", "close_range"));
   const auto groups = calls(batch, batch.undo, batch.undo_stop, SYS_setpgid);
   ASSERT_EQ(groups.size(), 1U);
   EXPECT_EQ(groups[0]->args[1].value, 200);
@@ -145,8 +145,10 @@ TEST(BatchTable, EveryPrepareHasItsUndoInReverse) {
       made.insert(batch.table.calls[i].expected);
   }
   std::set<int> closed;
-  for (const arch::Call* call : calls(batch, batch.undo, batch.undo_stop, SYS_close))
-    closed.insert(call->args[0].value);
+  for (const arch::Call* call : calls(batch, batch.undo, batch.undo_stop, SYS_close_range)) {
+    for (int fd = call->args[0].value; fd <= call->args[1].value; fd++)
+      closed.insert(fd);
+  }
   EXPECT_EQ(made, closed);
   for (std::size_t i = batch.undo; i < batch.undo_stop; i++)
     EXPECT_TRUE(batch.table.calls[i].any_result) << "an undo is never stopped half way";
@@ -172,10 +174,10 @@ TEST(BatchTable, LeavesATerminalAsLeaderInTheOrderThatHangsUpNobodyElse) {
   made.plan.commit = {step::LeaveAsLeader{}, step::TakeTerminal{300}};
   BatchTable batch = table_of(made);
   auto commit = names(batch, batch.commit, batch.table.calls.size());
-  EXPECT_THAT(commit, ElementsAre("ioctl(TIOCSPGRP) of the old terminal", "ioctl(TIOCNOTTY)",
-                                  "rt_sigtimedwait", "rt_sigtimedwait", "ioctl(TIOCSCTTY)",
-                                  "ioctl(TIOCSPGRP)", "close", "close", "close", "close", "stop",
-                                  "rt_sigprocmask", "end"));
+  EXPECT_THAT(commit,
+              ElementsAre("ioctl(TIOCSPGRP) of the old terminal", "ioctl(TIOCNOTTY)",
+                          "rt_sigtimedwait", "rt_sigtimedwait", "ioctl(TIOCSCTTY)",
+                          "ioctl(TIOCSPGRP)", "close_range", "stop", "rt_sigprocmask", "end"));
   made.plan.commit = {step::LeaveAsLeader{false, true}, step::TakeTerminal{0}};
   batch = table_of(made);
   const auto waits = calls(batch, batch.commit, batch.table.calls.size(), SYS_rt_sigtimedwait);
@@ -243,7 +245,22 @@ TEST(BatchTable, WhoOnlyChangesItsGroupOpensNothing) {
   const BatchTable batch = table_of(made);
   EXPECT_THAT(names(batch, batch.prepare, batch.first_stop), ElementsAre("setpgid"));
   EXPECT_THAT(calls(batch, 0, batch.table.calls.size(), SYS_close), IsEmpty());
+  EXPECT_THAT(calls(batch, 0, batch.table.calls.size(), SYS_close_range), IsEmpty());
   EXPECT_THAT(batch.kept, IsEmpty());
+}
+
+TEST(BatchTable, ClosesNothingThatIsNotLent) {
+  Case made = a_follower();
+  made.process.open_fds = {0, 1, 2, 4, 6};
+  const BatchTable batch = table_of(made);  // lends 3, 5, 7 and 8
+  for (const auto& [from, to] : {std::pair(batch.undo, batch.undo_stop),
+                                 std::pair(batch.commit, batch.table.calls.size())}) {
+    std::vector<std::pair<int, int>> ranges;
+    for (const arch::Call* call : calls(batch, from, to, SYS_close_range))
+      ranges.emplace_back(call->args[0].value, call->args[1].value);
+    std::erase(ranges, std::pair(3, 3));  // the channel, in undo only
+    EXPECT_THAT(ranges, ElementsAre(std::pair(5, 5), std::pair(7, 8)));
+  }
 }
 
 TEST(BatchTable, NamesEveryCall) {

@@ -314,6 +314,10 @@ std::int64_t Kernel::call(pid_t pid, const arch::Call& call, const std::vector<s
                  : -EBADF;
     case SYS_close:
       return close(pid, argument(0)) ? 0 : -EBADF;
+    case SYS_close_range:
+      for (int fd = argument(0); fd <= argument(1); fd++)
+        (void)close(pid, fd);
+      return 0;
     case SYS_epoll_ctl: {
       if (argument(1) == EPOLL_CTL_DEL)
         return unwatch(pid, argument(0), argument(2)) ? 0 : -ENOENT;
