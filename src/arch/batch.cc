@@ -28,6 +28,11 @@ constexpr std::uint16_t kYieldsDescriptor = 0x20;
 constexpr std::uint16_t kLeavesPage = 0x40;
 constexpr std::uint16_t kEnd = 0x80;
 
+/// Whether the argument is too wide for a packed call, which then says where its eight bytes lie.
+bool is_wide(Argument argument) {
+  return argument.in_data || argument.value != static_cast<std::int32_t>(argument.value);
+}
+
 PackedCall pack(const Call& call, std::size_t pointers_before) {
   PackedCall packed{call.number, 0, call.expected, {}};
   if (call.any_result)
@@ -40,8 +45,8 @@ PackedCall pack(const Call& call, std::size_t pointers_before) {
     packed.flags |= kEnd;
   std::size_t pointer = pointers_before;
   for (std::size_t i = 0; i < call.args.size(); i++) {
-    packed.args[i] = call.args[i].value;
-    if (!call.args[i].in_data)
+    packed.args[i] = static_cast<std::int32_t>(call.args[i].value);
+    if (!is_wide(call.args[i]))
       continue;
     packed.flags = static_cast<std::uint16_t>(packed.flags | (1U << i));
     packed.args[i] = static_cast<std::int32_t>(pointer++ * sizeof(std::uint64_t));
@@ -50,8 +55,7 @@ PackedCall pack(const Call& call, std::size_t pointers_before) {
 }
 
 std::size_t pointers_of(const Call& call) {
-  return static_cast<std::size_t>(
-      std::count_if(call.args.begin(), call.args.end(), [](Argument a) { return a.in_data; }));
+  return static_cast<std::size_t>(std::count_if(call.args.begin(), call.args.end(), is_wide));
 }
 
 std::size_t pointer_count(const CallTable& table) {
@@ -69,7 +73,7 @@ void append(std::vector<std::byte>& out, const void* bytes, std::size_t size) {
 }  // namespace
 
 Argument CallTable::add_data(std::span<const std::byte> bytes) {
-  const auto offset = static_cast<std::int32_t>(data.size());
+  const auto offset = static_cast<std::int64_t>(data.size());
   data.insert(data.end(), bytes.begin(), bytes.end());
   data.resize((data.size() + 7) & ~std::size_t{7});
   return Argument{offset, true};
@@ -94,9 +98,10 @@ std::vector<std::byte> encode(const CallTable& table, std::uint64_t address) {
     append(out, &packed, sizeof packed);
     pointer += pointers_of(call);
     for (const Argument arg : call.args) {
-      if (!arg.in_data)
+      if (!is_wide(arg))
         continue;
-      const std::uint64_t target = address + data_offset + static_cast<std::uint64_t>(arg.value);
+      const std::uint64_t base = arg.in_data ? address + data_offset : 0;
+      const std::uint64_t target = base + static_cast<std::uint64_t>(arg.value);
       append(pointers, &target, sizeof target);
     }
   }

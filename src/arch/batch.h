@@ -29,7 +29,7 @@ struct Registers {
 
 /// One argument: a number, or the address of bytes in the table's data.
 struct Argument {
-  std::int32_t value = 0;  ///< the number; with in_data an offset into CallTable::data
+  std::int64_t value = 0;  ///< the number; with in_data an offset into CallTable::data
   bool in_data = false;
 };
 
@@ -84,8 +84,8 @@ struct BatchFailure {
 [[nodiscard]] std::optional<BatchFailure> batch_failure(const Registers& at_stop,
                                                         std::uint64_t table);
 
-/// Index of the call that a stop inside the batch is at.
-[[nodiscard]] std::size_t batch_position(const Registers& at_stop, std::uint64_t table);
+/// Address of the call that a stop inside the batch is at.
+[[nodiscard]] std::uint64_t batch_position(const Registers& at_stop);
 
 /// Whether the instruction pointer is inside the batch code that lies at `code`.
 [[nodiscard]] bool inside_batch(const Registers& regs, std::uint64_t code);

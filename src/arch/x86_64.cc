@@ -198,8 +198,8 @@ std::optional<BatchFailure> batch_failure(const Registers& at_stop, std::uint64_
   return BatchFailure{(regs.r13 - table) / kPackedCallSize, static_cast<std::int64_t>(regs.r14)};
 }
 
-std::size_t batch_position(const Registers& at_stop, std::uint64_t table) {
-  return (unpack(at_stop).rbx - table) / kPackedCallSize;
+std::uint64_t batch_position(const Registers& at_stop) {
+  return unpack(at_stop).rbx;
 }
 
 bool inside_batch(const Registers& regs, std::uint64_t code) {

@@ -59,7 +59,7 @@ std::string comm_of(pid_t pid) {
 Result<void> read_program(ProcessFiles& files, Process& process) {
   GRAB_TRY(const UsableFd directory, files.directory());
   int err = 0;
-  const UniqueFd exe = open_at(directory.get(), "exe", O_RDONLY, &err);
+  const UniqueFd exe = open_at(directory.get(), files.path_of("exe").c_str(), O_RDONLY, &err);
   if (!exe.valid())
     return tolerate(from_errno(err, "exe"), &process.readable);
   std::array<char, 16> head{};
@@ -69,7 +69,7 @@ Result<void> read_program(ProcessFiles& files, Process& process) {
   if (process.elf_class != 64)
     return {};
   std::string text;
-  if (Result<void> read = files.read("auxv", text); !read)
+  if (Result<void> read = files.read(files.path_of("auxv").c_str(), text); !read)
     return tolerate(read.error(), &process.readable);
   process.vdso = parse_auxv_vdso(text).value_or(0);
   return {};

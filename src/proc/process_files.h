@@ -82,6 +82,8 @@ class ProcessFiles {
   /// The thread whose files stand for the process's: the main one, unless it has ended before the
   /// others. Drops what is kept of the one before.
   void set_speaker(pid_t tid);
+  /// "NAME", or "task/TID/NAME" where another thread than the main one is the speaker.
+  [[nodiscard]] std::string path_of(const char* name) const;
   [[nodiscard]] pid_t speaker() const { return speaker_ == 0 ? pid_ : speaker_; }
 
   /// Reads /proc/PID/NAME whole ("stat", "cmdline", "ns/pid" ...). Not kept open.
@@ -119,7 +121,6 @@ class ProcessFiles {
   };
   [[nodiscard]] Result<UsableFd> use(KeptFd& kept, FileBudget::Use use, const std::string& path,
                                      int flags);
-  [[nodiscard]] std::string path_of(const char* name) const;
   [[nodiscard]] Error error(int err, const std::string& path) const;
 
   pid_t pid_;

@@ -124,6 +124,7 @@ struct Outsider {
 
 /// grab itself and those it must never stop.
 struct Self {
+  pid_t pid = 0;                        ///< who took the snapshot
   std::vector<pid_t> lineage;           ///< grab, its parent, and so on up to 1
   std::vector<pid_t> terminal_keepers;  ///< who holds the ptmx of grab's own terminal
   dev_t terminal = 0;                   ///< grab's own terminal, 0 if none

@@ -113,6 +113,7 @@ std::vector<pid_t> ptmx_keepers(dev_t device, const std::vector<pid_t>& likely) 
 Self read_self() {
   Self self;
   const pid_t pid = ::getpid();
+  self.pid = pid;
   self.lineage = lineage_of(pid);
   self.euid = ::geteuid();
   if (const std::optional<Stat> stat = stat_of(pid))

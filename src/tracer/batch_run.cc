@@ -4,9 +4,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cinttypes>
 #include <csignal>
+#include <cstdio>
 #include <cstring>
+#include <fstream>
+#include <string>
 #include <utility>
 
 #include "tracer/plan.h"
@@ -20,6 +25,31 @@ constexpr std::uint64_t kAllSignals = ~0ULL;
 const arch::VdsoTail& tail() {
   static const arch::VdsoTail found = arch::vdso_tail();
   return found;
+}
+
+/// The middle of the widest unused range of the address space of a process, for `size` bytes:
+/// nothing that grows gets there.
+Result<std::uint64_t> free_address(pid_t pid, std::size_t size) {
+  constexpr std::uint64_t kLowest = 0x100000;  // above vm.mmap_min_addr
+  std::ifstream maps("/proc/" + std::to_string(pid) + "/maps");
+  std::uint64_t end_before = kLowest;
+  std::uint64_t widest = 0;
+  std::uint64_t middle = 0;
+  for (std::string line; std::getline(maps, line);) {
+    std::uint64_t start = 0;
+    std::uint64_t end = 0;
+    if (std::sscanf(line.c_str(), "%" SCNx64 "-%" SCNx64, &start, &end) != 2)
+      break;
+    if (start > end_before && start - end_before > widest && start < (1ULL << 47U)) {
+      widest = start - end_before;
+      middle = end_before + widest / 2;
+    }
+    end_before = std::max(end_before, end);
+  }
+  constexpr std::uint64_t kPageMask = 0xfff;
+  if (widest < 4 * size)
+    return fail(ErrorKind::kSystem, "no room in the address space of " + std::to_string(pid));
+  return middle & ~kPageMask;
 }
 
 }  // namespace
@@ -44,7 +74,7 @@ Result<BatchRun> BatchRun::look(const proc::Process& process, pid_t tid, int mem
                 "this kernel's vDSO has no room for the calls that move a process");
   }
   run.code_ = process.vdso + tail().offset;
-  run.table_at_ = (run.code_ + arch::batch_code_size() + 7) & ~std::uint64_t{7};
+  run.vdso_table_ = (run.code_ + arch::batch_code_size() + 7) & ~std::uint64_t{7};
   run.limit_ = process.vdso + tail().offset + tail().size;
   return run;
 }
@@ -56,28 +86,71 @@ Status BatchRun::write(std::uint64_t address, const std::vector<std::byte>& byte
   return fail_errno(wrote < 0 ? errno : EFAULT, "writing to the vDSO of " + name_);
 }
 
+bool BatchRun::fits(const BatchTable& table) const {
+  return vdso_table_ + arch::encoded_size(table.table) <= limit_;
+}
+
+/// Puts the code, and a table behind it, into the vDSO.
+Status BatchRun::load_code_and(const arch::CallTable& table) {
+  const std::vector<std::byte> calls = arch::encode(table, vdso_table_);
+  std::vector<std::byte> bytes = arch::batch_code(arch::resume_by_itself(stopped_));
+  bytes.resize(vdso_table_ - code_);
+  bytes.insert(bytes.end(), calls.begin(), calls.end());
+  written_ = std::max(written_, bytes.size());
+  return write(code_, bytes);
+}
+
 Status BatchRun::load(BatchTable table) {
   batch_ = std::move(table);
-  const std::vector<std::byte> calls = arch::encode(batch_.table, table_at_);
-  if (table_at_ + calls.size() > limit_) {
-    return fail(ErrorKind::kUnsupported,
-                name_ + " has more descriptors on the terminal than grab can move yet");
+  const auto call_at = [this](std::size_t call) {
+    return table_at_ + call * arch::kPackedCallSize;
+  };
+  if (!page_) {
+    table_at_ = vdso_table_;
+    stops_ = {call_at(batch_.first_stop), call_at(batch_.undo_stop), call_at(batch_.commit_stop)};
+    return load_code_and(batch_.table);
   }
-  std::vector<std::byte> bytes = arch::batch_code(arch::resume_by_itself(stopped_));
-  bytes.resize(table_at_ - code_);
-  bytes.insert(bytes.end(), calls.begin(), calls.end());
-  written_ = bytes.size();
-  return write(code_, bytes);
+  table_at_ = page_->address;
+  stops_ = {call_at(batch_.first_stop), vdso_table_};
+  GRAB_CHECK(write(table_at_, arch::encode(batch_.table, table_at_)));
+  return load_code_and(make_end_table(pid_, tid_, signal_mask_));
+}
+
+/// Loads a table of one call and a stop, and runs it to the stop.
+Status BatchRun::run_one_call(const arch::CallTable& table) {
+  batch_ = {};
+  table_at_ = vdso_table_;
+  stops_ = {vdso_table_ + arch::kPackedCallSize};
+  GRAB_CHECK(load_code_and(table));
+  GRAB_CHECK(go(0));
+  GRAB_CHECK(await());
+  leave();
+  return {};
+}
+
+Result<Page> BatchRun::map_page(std::size_t size) {
+  constexpr std::size_t kPageSize = 4096;
+  Page page;
+  page.size = (size + kPageSize) & ~(kPageSize - 1);
+  GRAB_TRY(page.address, free_address(pid_, page.size));
+  GRAB_CHECK(run_one_call(make_map_table(page, pid_, tid_, signal_mask_)));
+  if (!write(page.address, {std::byte{0}}))
+    return fail(ErrorKind::kSystem,
+                "no memory can be mapped into " + name_ + " for the calls that move it");
+  page_ = page;
+  return page;
 }
 
 // If the tracer dies between the registers and the mask, a handler may run before the batch does;
 // it comes back to it.
 Status BatchRun::go(std::size_t first_call) {
+  const std::uint64_t far_table = page_ && table_at_ == page_->address ? vdso_table_ : ~0ULL;
   GRAB_CHECK(set_registers(tid_, arch::enter_batch(stopped_, {.code = code_,
                                                               .table = table_at_,
                                                               .first_call = first_call,
-                                                              .failure_call = batch_.first_stop})));
-  // Until finish() or the end of the table the mask stays, so that it is set once.
+                                                              .failure_call = batch_.first_stop,
+                                                              .far_table = far_table})));
+  // Until leave() or the end of the table the mask stays, so that it is set once.
   if (!std::exchange(entered_, true))
     GRAB_CHECK(set_signal_mask(tid_, kAllSignals));
   return resume(tid_);
@@ -92,17 +165,15 @@ Status BatchRun::start_commit() {
 
 Status BatchRun::start_undo() {
   // From here on the undo ends in a stop, for there is a tracer to see it.
-  const std::uint64_t signal_at = table_at_ + batch_.undo_stop * arch::kPackedCallSize + 8 +
-                                  kStopSignalArgument * sizeof(std::int32_t);
-  const std::int32_t signo = SIGSTOP;
-  std::vector<std::byte> bytes(sizeof signo);
-  std::memcpy(bytes.data(), &signo, sizeof signo);
-  GRAB_CHECK(write(signal_at, bytes));
+  if (!page_) {
+    const std::uint64_t signal_at = table_at_ + batch_.undo_stop * arch::kPackedCallSize + 8 +
+                                    kStopSignalArgument * sizeof(std::int32_t);
+    const std::int32_t signo = SIGSTOP;
+    std::vector<std::byte> bytes(sizeof signo);
+    std::memcpy(bytes.data(), &signo, sizeof signo);
+    GRAB_CHECK(write(signal_at, bytes));
+  }
   return go(batch_.undo);
-}
-
-bool BatchRun::is_stop_call(std::size_t call) const {
-  return call == batch_.first_stop || call == batch_.undo_stop || call == batch_.commit_stop;
 }
 
 Status BatchRun::await() {
@@ -121,13 +192,15 @@ Status BatchRun::await() {
       // Kernel: a thread's own signals are delivered before those of its process, so at a stop call
       // the first SIGSTOP is the batch's. Source: kernel/signal.c dequeue_signal.
       GRAB_TRY(regs, get_registers(tid_));
-      if (is_stop_call(arch::batch_position(regs, table_at_)))
+      if (std::find(stops_.begin(), stops_.end(), arch::batch_position(regs)) != stops_.end())
         break;
     }
     // Only a SIGSTOP from outside gets here, all else is blocked: it is passed on, and a group-stop
     // does not keep the batch from running.
     GRAB_CHECK(resume(tid_, stop.kind() == StopKind::kSignalDelivery ? stop.signo() : 0));
   }
+  if (page_ && arch::batch_position(regs) == vdso_table_)
+    page_.reset();  // the batch has unmapped it on its way out
   const std::optional<arch::BatchFailure> failure = arch::batch_failure(regs, table_at_);
   if (!failure)
     return {};
@@ -160,6 +233,8 @@ void BatchRun::leave() {
 
 void BatchRun::finish() {
   leave();
+  if (page_)
+    (void)run_one_call(make_unmap_table(*page_, pid_, tid_, signal_mask_));
   if (written_ > 0)
     (void)write(code_, std::vector<std::byte>(written_));
   (void)detach(tid_);

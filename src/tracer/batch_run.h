@@ -24,8 +24,15 @@ class BatchRun {
   /// The mask that the table has to put back.
   [[nodiscard]] std::uint64_t signal_mask() const { return signal_mask_; }
 
-  /// Writes code and table into the process. Changes only bytes that nothing uses.
-  /// Errors: kRefused if the table does not fit.
+  /// Whether the table has room in the vDSO; if not, it has to be made for a page.
+  [[nodiscard]] bool fits(const BatchTable& table) const;
+
+  /// Maps a page (or some) of at least `size` bytes into the process, at an address where nothing
+  /// is near. It is unmapped at the end of the batch that runs on it, or by finish().
+  [[nodiscard]] Result<Page> map_page(std::size_t size);
+
+  /// Writes code and table into the process, the table into the page if there is one. Changes only
+  /// bytes that nothing uses.
   [[nodiscard]] Status load(BatchTable table);
 
   /// Sends the process into prepare, undo or commit. It runs until await().
@@ -58,7 +65,8 @@ class BatchRun {
  private:
   BatchRun() = default;
   [[nodiscard]] Status go(std::size_t first_call);
-  [[nodiscard]] bool is_stop_call(std::size_t call) const;
+  [[nodiscard]] Status load_code_and(const arch::CallTable& table);
+  [[nodiscard]] Status run_one_call(const arch::CallTable& table);
   [[nodiscard]] Status write(std::uint64_t address, const std::vector<std::byte>& bytes) const;
 
   pid_t pid_ = 0;
@@ -68,9 +76,12 @@ class BatchRun {
   arch::Registers stopped_;  // as found, with a restartable sequence left
   std::uint64_t signal_mask_ = 0;
   bool continue_pending_ = false;
-  std::uint64_t code_ = 0;  // addresses in the process
-  std::uint64_t table_at_ = 0;
-  std::uint64_t limit_ = 0;
+  std::uint64_t code_ = 0;            // addresses in the process
+  std::uint64_t vdso_table_ = 0;      // where a table has room behind the code
+  std::uint64_t limit_ = 0;           // where that room ends
+  std::uint64_t table_at_ = 0;        // of the table that is loaded
+  std::optional<Page> page_;          // mapped now
+  std::vector<std::uint64_t> stops_;  // addresses of its stop calls
   std::size_t written_ = 0;
   bool entered_ = false;  // the registers are no longer those found
   bool ran_ = false;      // a batch has run, and a SIGSTOP with it

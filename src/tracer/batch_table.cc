@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 
 #include <algorithm>
@@ -30,8 +31,8 @@ Overload(Visitors...) -> Overload<Visitors...>;
 
 constexpr std::int32_t kAnyResult = -1;
 
-Argument number(long value) {
-  return Argument{static_cast<std::int32_t>(value), false};
+Argument number(std::int64_t value) {
+  return Argument{value, false};
 }
 
 std::string of_fd(const char* what, int fd) {
@@ -46,12 +47,10 @@ class Builder {
     prepare();
     out_.first_stop = stop(SIGSTOP);
     undo();
-    out_.undo_stop = stop(0);
-    finish();
+    finish(&out_.undo_stop, 0);
     out_.commit = out_.table.calls.size();
     commit();
-    out_.commit_stop = stop(SIGSTOP);
-    finish();
+    finish(&out_.commit_stop, SIGSTOP);
     out_.kept = kept_open_;
     return std::move(out_);
   }
@@ -176,6 +175,9 @@ class Builder {
                    [this](const step::JoinGroup& join) { join_group(join.undo_pgid, false); }},
           *step);
     }
+    // A commit that has failed half way: root was in the group that it steps through.
+    if (request_.process->stat.pgid > 0 && commits<step::NewSession>())
+      join_group(request_.process->stat.pgid, false);
     std::vector<int> open = kept_open_;
     if (channel_ >= 0)  // still open if a call behind it has failed
       open.push_back(channel_);
@@ -276,7 +278,21 @@ class Builder {
     return out_.table.calls.size() - 1;
   }
 
-  void finish() {
+  /// The end of a part: a stop, the mask, and back; on a page of its own the table goes to the one
+  /// that does the same from the vDSO, for the page is not to stay.
+  void finish(std::size_t* stop_at, int signo) {
+    if (request_.page) {
+      Call& unmap = add("munmap", SYS_munmap,
+                        {number(static_cast<std::int64_t>(request_.page->address)),
+                         number(static_cast<std::int64_t>(request_.page->size)),
+                         {},
+                         {}},
+                        0);
+      unmap.any_result = true;
+      unmap.leaves_page = true;
+      return;
+    }
+    *stop_at = stop(signo);
     if (!mask_.in_data)
       mask_ = data(request_.signal_mask);
     add_any("rt_sigprocmask", SYS_rt_sigprocmask,
@@ -336,6 +352,59 @@ bool LentNumbers::keep(const proc::Process& process, const std::vector<int>& num
   auto& table = kept_[process.fd_table_of];
   table[process.stat.pid] = numbers;
   return table.size() > 1;
+}
+
+namespace {
+
+/// A table that makes one call, stops, and otherwise ends as `otherwise` says.
+arch::CallTable one_call(Call call, std::optional<Call> otherwise, pid_t pid, pid_t tid,
+                         std::uint64_t mask) {
+  arch::CallTable table;
+  const Argument set = table.add_data(std::as_bytes(std::span(&mask, 1)));
+  call.any_result = true;
+  table.calls.push_back(call);
+  table.calls.push_back(Call{.number = SYS_tgkill,
+                             .args = {number(pid), number(tid), number(SIGSTOP), {}},
+                             .any_result = true});
+  if (otherwise)
+    table.calls.push_back(*otherwise);
+  table.calls.push_back(Call{.number = SYS_rt_sigprocmask,
+                             .args = {number(SIG_SETMASK), set, number(0), number(sizeof mask)},
+                             .any_result = true});
+  table.calls.push_back(Call{.is_end = true});
+  return table;
+}
+
+Call unmap_call(Page page) {
+  return Call{.number = SYS_munmap,
+              .args = {number(static_cast<std::int64_t>(page.address)),
+                       number(static_cast<std::int64_t>(page.size)),
+                       {},
+                       {}},
+              .any_result = true};
+}
+
+}  // namespace
+
+// Kernel: mmap(2) with MAP_FIXED_NOREPLACE maps at the address or fails, so the address is known
+// before. Its last two arguments, -1 and 0, are in registers that the batch leaves alone. Source:
+// mmap(2), Linux 4.17.
+arch::CallTable make_map_table(Page page, pid_t pid, pid_t tid, std::uint64_t signal_mask) {
+  const Call map{.number = SYS_mmap,
+                 .args = {number(static_cast<std::int64_t>(page.address)),
+                          number(static_cast<std::int64_t>(page.size)), number(PROT_READ),
+                          number(MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE)}};
+  return one_call(map, unmap_call(page), pid, tid, signal_mask);
+}
+
+arch::CallTable make_unmap_table(Page page, pid_t pid, pid_t tid, std::uint64_t signal_mask) {
+  return one_call(unmap_call(page), std::nullopt, pid, tid, signal_mask);
+}
+
+arch::CallTable make_end_table(pid_t pid, pid_t tid, std::uint64_t signal_mask) {
+  arch::CallTable table = one_call(Call{}, std::nullopt, pid, tid, signal_mask);
+  table.calls.erase(table.calls.begin());
+  return table;
 }
 
 BatchTable make_batch_table(const TableRequest& request) {

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -45,13 +46,20 @@ struct BatchTable {
 /// The argument of a stop call that holds its signal.
 inline constexpr std::size_t kStopSignalArgument = 2;
 
+/// Memory of the process for a table that the vDSO has no room for.
+struct Page {
+  std::uint64_t address = 0;
+  std::size_t size = 0;
+};
+
 struct TableRequest {
   const ProcessPlan* plan = nullptr;
   const proc::Process* process = nullptr;
   Donor donor;
   pid_t tid = 0;                  ///< the thread that runs it
   std::uint64_t signal_mask = 0;  ///< to be put back at the end
-  std::vector<int> lent;          ///< free descriptor numbers, ascending: LentNumbers
+  std::optional<Page> page;  ///< where the table will lie, if not in the vDSO; its end unmaps it
+  std::vector<int> lent;     ///< free descriptor numbers, ascending: LentNumbers
 };
 
 /// Which numbers each process lends. Where several have one descriptor table, the later ones get
@@ -70,7 +78,16 @@ class LentNumbers {
   std::map<pid_t, std::map<pid_t, std::vector<int>>> kept_;  // by fd_table_of and pid
 };
 
-/// Makes the table.
+/// Makes the table. One on a page ends by unmapping it and going to make_end_table()'s, in the
+/// vDSO.
 [[nodiscard]] BatchTable make_batch_table(const TableRequest& request);
+
+/// Tables that map and unmap a page, and stop; without a tracer the first unmaps it again.
+[[nodiscard]] arch::CallTable make_map_table(Page page, pid_t pid, pid_t tid,
+                                             std::uint64_t signal_mask);
+[[nodiscard]] arch::CallTable make_unmap_table(Page page, pid_t pid, pid_t tid,
+                                               std::uint64_t signal_mask);
+/// Stops, restores the mask and ends.
+[[nodiscard]] arch::CallTable make_end_table(pid_t pid, pid_t tid, std::uint64_t signal_mask);
 
 }  // namespace grab::tracer

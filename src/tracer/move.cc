@@ -8,6 +8,7 @@
 #include <chrono>
 #include <map>
 #include <set>
+#include <thread>
 #include <unordered_map>
 
 #include "base/text.h"
@@ -27,7 +28,8 @@ using std::chrono::milliseconds;
 constexpr milliseconds kLeaveScreenLimit{
     500};  // vim, less and htop take 1-20 ms; a program that only catches SIGTSTP waits in vain
 constexpr milliseconds kTellLimit{500};  // a shell that is told takes 0.4-4 ms
-constexpr milliseconds kReapLimit{50};   // for a parent to reap a zombie that is in the way
+constexpr milliseconds kReapMoment{2};
+constexpr milliseconds kReapLimit{50};  // for a parent to reap a zombie that is in the way
 constexpr milliseconds kPromptLimit{
     1000};  // for a shell that is not told to take its terminal back
 
@@ -55,13 +57,15 @@ class Move {
     const auto deadline = Clock::now() + kReapLimit;
     for (;;) {
       GRAB_TRY(snapshot_, reader_->read());
+      // The tracer speaks for grab, its parent.
+      auto& lineage = snapshot_.self.lineage;
+      std::erase(lineage, getpid());
       GRAB_TRY(plan_, plan_move(snapshot_, options_));
       const bool blocked = plan_.topology == Topology::kKeepSession && !options_.keep_session;
       if (!blocked || Clock::now() > deadline)
         return {};
       // Most often a zombie that its parent is about to reap.
-      constexpr timespec kMoment{0, 2'000'000};
-      (void)nanosleep(&kMoment, nullptr);
+      std::this_thread::sleep_for(kReapMoment);
     }
   }
 
@@ -74,9 +78,7 @@ class Move {
     GRAB_CHECK(tracees_->seize_all(freeze_deadline()));
     leave_screen();
     GRAB_CHECK(stop_job_for_shell());
-    GRAB_CHECK(tracees_->stop_all(freeze_deadline()));
-    GRAB_TRY(snapshot_, reader_->reread(snapshot_));
-    GRAB_TRY(plan_, plan_again());
+    GRAB_CHECK(freeze());
     GRAB_TRY(auto donors, DonorSet::open(ptmx_, snapshot_, reader_->old_terminal_fd()));
     GRAB_CHECK(set_modes(reader_->old_terminal_fd(), donors.terminal_fd(), plan_.modes));
     GRAB_CHECK(load_batches(donors));
@@ -85,6 +87,22 @@ class Move {
     release();
     channel_.report(moved());
     return {};
+  }
+
+  /// Stops the tree and looks and plans again. A zombie that came in the way just now is let go
+  /// first.
+  Status freeze() {
+    const bool blocked_before = plan_.topology == Topology::kKeepSession;
+    constexpr int kTries = 20;
+    for (int i = 0;; i++) {
+      GRAB_CHECK(tracees_->stop_all(freeze_deadline()));
+      GRAB_TRY(snapshot_, reader_->reread(snapshot_));
+      GRAB_TRY(plan_, plan_again());
+      if (blocked_before || plan_.topology != Topology::kKeepSession || i == kTries)
+        return {};
+      tracees_->thaw();
+      tracees_->serve([] { return false; }, Clock::now() + kReapMoment);
+    }
   }
 
   /// The plan on what was found with the tree stopped. What was done to the screen and the job
@@ -162,6 +180,10 @@ class Move {
     request.signal_mask = run.signal_mask();
     request.lent = lent_.of(process);
     BatchTable table = make_batch_table(request);
+    if (!run.fits(table)) {
+      GRAB_TRY(request.page, run.map_page(arch::encoded_size(table.table)));
+      table = make_batch_table(request);
+    }
     if (lent_.keep(process, table.kept))
       sharers_.insert(plan.pid);
     return run.load(std::move(table));

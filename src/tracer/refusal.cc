@@ -67,7 +67,7 @@ Status check_permission(const Process& process, const proc::Self& self) {
         name + " belongs to another user (uid " + std::to_string(process.status.uid.real) + ")",
         "run grab as that user or as root");
   }
-  const bool traced_by_us = !self.lineage.empty() && process.status.tracer == self.lineage.front();
+  const bool traced_by_us = process.status.tracer == self.pid;
   if (process.status.tracer != 0 && !traced_by_us) {
     const std::string tracer =
         process.tracer_comm.empty() ? "" : " (" + printable(process.tracer_comm) + ")";

@@ -39,6 +39,7 @@ class TestSnapshot {
     value.parent = shell;
     value.old_terminal = {kTerminal, "/dev/pts/3", kShell, 0};
     value.descriptions = {{O_RDWR}};
+    value.self.pid = kGrab;
     value.self.lineage = {kGrab, 800, 1};
     value.self.euid = kUser;
   }

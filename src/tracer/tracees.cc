@@ -28,6 +28,23 @@ Result<proc::Stat> read_stat(pid_t tid) {
   return proc::parse_stat(text);
 }
 
+pid_t tracer_of(pid_t tid) {
+  std::ifstream file("/proc/" + std::to_string(tid) + "/status");
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  const auto status = proc::parse_status(text);
+  return status ? status->tracer : 0;
+}
+
+/// Hides the interruption of a call that the kernel would not restart by itself.
+void restart_interrupted_call(pid_t tid) {
+  const Result<arch::Registers> stopped = get_registers(tid);
+  if (!stopped)
+    return;
+  const arch::Registers resumed = arch::resume_by_kernel(*stopped);
+  if (resumed != *stopped)
+    (void)set_registers(tid, resumed);
+}
+
 bool share_memory(pid_t a, pid_t b) {
   return syscall(SYS_kcmp, a, b, KCMP_VM, 0, 0) == 0;
 }
@@ -61,6 +78,11 @@ Result<bool> Tracees::seize_new() {
         const Result<proc::Stat> stat = read_stat(tid);
         if (!stat || stat->state == 'Z' || stat->state == 'X')
           continue;
+        if (tracer_of(tid) == getpid()) {  // born under trace; its first stop is not yet collected
+          threads_[tid].pid = member.pid;
+          found = true;
+          continue;
+        }
         Error error = seized.error();
         error.what =
             "cannot trace " + std::to_string(member.pid) + " (" + printable(stat->comm) + ")";
@@ -126,6 +148,7 @@ void Tracees::handle(pid_t tid, const Stop& stop) {
     case StopKind::kInterrupted:
     case StopKind::kGroupStop:
       thread.asked = false;
+      thread.group_stopped = stop.kind() == StopKind::kGroupStop;
       if (vfork_children_.count(tid) != 0) {
         thread.state = State::kVforkChild;
         (void)resume(tid);
@@ -239,6 +262,13 @@ bool Tracees::settled() const {
                      [](const auto& entry) { return entry.second.state == State::kStopped; });
 }
 
+/// Forgets threads that have ended without our being told: one announced by a birth after its end.
+void Tracees::drop_vanished() {
+  std::erase_if(threads_, [](const auto& entry) {
+    return entry.second.state != State::kStopped && !read_stat(entry.first);
+  });
+}
+
 /// Lets go of children of a vfork that began before the tree was seized: their parents wait for
 /// them in state D.
 void Tracees::release_vfork_children() {
@@ -301,6 +331,7 @@ Status Tracees::settle(Clock::time_point deadline) {
   while (!settled()) {
     if (collect())
       continue;
+    drop_vanished();
     release_vfork_children();
     if (settled())
       break;
@@ -344,10 +375,24 @@ std::map<pid_t, std::vector<pid_t>> Tracees::by_process() const {
 
 void Tracees::detach_all() {
   for (const auto& [tid, thread] : threads_) {
-    if (thread.state == State::kStopped)
-      (void)detach(tid);
+    if (thread.state != State::kStopped)
+      continue;
+    restart_interrupted_call(tid);
+    (void)detach(tid);
   }
   threads_.clear();
+  freezing_ = false;
+}
+
+void Tracees::thaw() {
+  freezing_ = false;
+  for (auto& [tid, thread] : threads_) {
+    if (thread.state != State::kStopped || thread.screen_left)
+      continue;
+    restart_interrupted_call(tid);
+    thread.state = State::kRunning;
+    (void)(thread.group_stopped ? listen(tid) : resume(tid));
+  }
 }
 
 }  // namespace grab::tracer

@@ -42,6 +42,9 @@ class Tracees {
   /// Errors: kTimeout, naming the process that did not stop and its state; kPermission.
   [[nodiscard]] Status stop_all(Clock::time_point deadline);
 
+  /// Lets what is stopped run on, still seized, as it would have; stop_all() can follow.
+  void thaw();
+
   /// Lets the seized threads run on for a moment, passing on what they get, until `done` says so or
   /// the deadline.
   void serve(const std::function<bool()>& done, Clock::time_point deadline);
@@ -63,8 +66,9 @@ class Tracees {
   struct Thread {
     pid_t pid = 0;  ///< thread group; 0 while not known
     State state = State::kRunning;
-    bool asked = false;        ///< an interrupt is under way
-    bool screen_left = false;  ///< tried to stop itself for leave_screen()
+    bool group_stopped = false;  ///< its last stop was a group-stop
+    bool asked = false;          ///< an interrupt is under way
+    bool screen_left = false;    ///< tried to stop itself for leave_screen()
   };
 
   [[nodiscard]] Result<bool> seize_new();
@@ -75,6 +79,7 @@ class Tracees {
   void handle_signal(pid_t tid, Thread& thread, int signo);
   void handle_birth(pid_t tid, const Stop& stop);
   void nudge(pid_t tid, Thread& thread, int signo);
+  void drop_vanished();
   void release_vfork_children();
   void wait_for_stop(Clock::time_point until);
   [[nodiscard]] Error not_stopping() const;
