@@ -146,8 +146,8 @@ TEST(BatchTable, EveryPrepareHasItsUndoInReverse) {
   }
   std::set<int> closed;
   for (const arch::Call* call : calls(batch, batch.undo, batch.undo_stop, SYS_close_range)) {
-    for (int fd = call->args[0].value; fd <= call->args[1].value; fd++)
-      closed.insert(fd);
+    for (auto fd = call->args[0].value; fd <= call->args[1].value; fd++)
+      closed.insert(static_cast<int>(fd));
   }
   EXPECT_EQ(made, closed);
   for (std::size_t i = batch.undo; i < batch.undo_stop; i++)

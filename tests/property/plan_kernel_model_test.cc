@@ -285,7 +285,7 @@ std::int64_t Kernel::ioctl(pid_t pid, std::uint64_t fd, long request, std::int32
 }
 
 std::int64_t Kernel::call(pid_t pid, const arch::Call& call, const std::vector<std::byte>& data) {
-  const auto argument = [&](std::size_t i) { return call.args.at(i).value; };
+  const auto argument = [&](std::size_t i) { return static_cast<int>(call.args.at(i).value); };
   const auto read = [&](std::size_t i, auto value) {
     const auto at = static_cast<std::size_t>(argument(i));
     EXPECT_TRUE(call.args.at(i).in_data && at + sizeof value <= data.size());
