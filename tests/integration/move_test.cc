@@ -108,10 +108,11 @@ TEST_F(Move, EveryByteOfAFastWriterIsShownOnceAndInOrder) {
 TEST_P(MoveFromShell, ABackgroundJobIsMoved) {
   Shell first(GetParam());
   SecondTerminal second;
-  const pid_t pid = first.start("tracee_zoo count 400 5000 &");
+  const pid_t pid = first.start("tracee_zoo count 150 5000 &");
+  ASSERT_TRUE(first.expect("n00000003"));
   ASSERT_TRUE(grabs_tree(second, first, pid));
   ASSERT_TRUE(second.expect("counted all"));
-  EXPECT_TRUE(are_one_sequence(first.transcript(), second.transcript(), 400));
+  EXPECT_TRUE(are_one_sequence(first.transcript(), second.transcript(), 150));
   EXPECT_TRUE(second.expect_grab_ended(0));
 }
 

@@ -137,7 +137,8 @@ TEST_F(Signals, TheTreeIsLeftStoppedWhereKeepStoppedAsksForIt) {
   ASSERT_TRUE(wait_until([&] { return is_stopped(pid); }));
   ASSERT_TRUE(first.answers());
   ASSERT_TRUE(grabs_tree(second, first, pid, "--keep-stopped"));
-  EXPECT_TRUE(is_stopped(pid));
+  EXPECT_TRUE(wait_until([&] { return is_stopped(pid); }, Duration{2'000}))
+      << read_stat(pid)->state;
   ASSERT_EQ(::kill(pid, SIGCONT), 0);
   EXPECT_TRUE(second.echoes("goes on"));
 }

@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iostream>
+#include <regex>
 #include <sstream>
 #include <stdexcept>
 
@@ -262,7 +263,8 @@ testing::AssertionResult grabs_tree(SecondTerminal& second, Shell& from, pid_t p
   const auto tree = tree_of(pid);
   second.skip_shown();
   second.grab_tree(pid, options);
-  const auto ended = [&] { return second.unread().find("\n[status ") != std::string::npos; };
+  static const std::regex status("\\[status [0-9]");  // not the echo of the line
+  const auto ended = [&] { return std::regex_search(second.unread(), status); };
   const auto left = [&](pid_t member) { return has_left_now(from, member); };
   const auto all_left = [&] { return std::all_of(tree.begin(), tree.end(), left); };
   (void)wait_until([&] { return ended() || all_left(); });
