@@ -315,9 +315,6 @@ void a_tree_lives_on() {
   nodes[0].group = Group::kInherit;  // its group and session are those of `leads`
   const bool leads = *rc::gen::arbitrary<bool>().as("root is a session leader");
   const bool keep_session = *rc::gen::weightedElement<bool>({{5, false}, {1, true}}).as("keep");
-  // Kernel: the SIGCONT that a session leader's TIOCNOTTY sends ends its own group-stop, blocked or
-  // not. Until the tracer stops it again, a stopped leader is not asked for.
-  nodes[0].stopped = nodes[0].stopped && !leads;
   // Two spinning processes would have both processors to themselves.
   bool spins = false;
   for (NodeSpec& node : nodes) {
