@@ -227,6 +227,8 @@ class Move {
     for (std::size_t i = 0; i < runs_.size(); i++) {
       if (i != root_run_)
         note_failure(runs_[i].await());
+      else
+        stop_leader_again();
       finish(runs_[i]);
     }
     return {};
@@ -297,6 +299,14 @@ class Move {
       }
     }
     return nullptr;
+  }
+
+  // Kernel: the SIGCONT that a leader's TIOCNOTTY sends ends a group-stop when it is sent, blocked
+  // or not -> a leader that was stopped gets a SIGSTOP, which takes effect before it runs. Source:
+  // kernel/signal.c prepare_signal; seen.
+  void stop_leader_again() const {
+    if (plan_.topology == Topology::kSessionLeader && snapshot_.find(plan_.root)->stat.state == 'T')
+      (void)kill(plan_.root, SIGSTOP);
   }
 
   void note_failure(const Status& status) {

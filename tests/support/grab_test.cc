@@ -318,7 +318,10 @@ std::string terminal_of(pid_t pid) {
 
 GrabTest::GrabTest()
     // Below ctest's limit of 60 s, so that it is this that ends a test which hangs.
-    : watchdog_(std::chrono::seconds{50}, [] { std::cerr << all_transcripts(); }) {
+    : watchdog_(std::chrono::seconds{50}, [] {
+        std::cerr << all_transcripts();
+        remove_scratch_folder();
+      }) {
   adopt_orphans();
 }
 
