@@ -205,7 +205,7 @@ Status BatchRun::await() {
   if (!failure)
     return {};
   const std::string name =
-      failure->call < batch_.names.size() ? batch_.names[failure->call] : "a call";
+      failure->call < batch_.names.size() ? batch_.names[failure->call].text() : "a call";
   if (const auto check = batch_.flag_checks.find(failure->call);
       check != batch_.flag_checks.end() && failure->result >= 0) {
     other_flag_ = OtherFlag{check->second, failure->result != 0};

@@ -35,8 +35,8 @@ Argument number(std::int64_t value) {
   return Argument{value, false};
 }
 
-std::string of_fd(const char* what, int fd) {
-  return std::string(what) + " of descriptor " + std::to_string(fd);
+CallName of_fd(const char* what, int fd) {
+  return CallName{what, fd};
 }
 
 class Builder {
@@ -61,22 +61,20 @@ class Builder {
     int new_fd = -1;
   };
 
-  Call& add(std::string name, std::uint16_t nr, std::array<Argument, 4> args,
-            std::int32_t expected) {
-    out_.names.push_back(std::move(name));
+  Call& add(CallName name, std::uint16_t nr, std::array<Argument, 4> args, std::int32_t expected) {
+    out_.names.push_back(name);
     out_.table.calls.push_back(Call{.number = nr, .args = args, .expected = expected});
     return out_.table.calls.back();
   }
-  void add_any(std::string name, std::uint16_t nr, std::array<Argument, 4> args) {
-    add(std::move(name), nr, args, kAnyResult).any_result = true;
+  void add_any(CallName name, std::uint16_t nr, std::array<Argument, 4> args) {
+    add(name, nr, args, kAnyResult).any_result = true;
   }
 
   int lend() { return request_.lent.at(next_lent_++); }
 
   int receive(int channel, int donor_fd, const char* what) {
     const int fd = lend();
-    add(std::string("pidfd_getfd of ") + what, SYS_pidfd_getfd,
-        {number(channel), number(donor_fd), number(0), {}}, fd)
+    add(CallName{what}, SYS_pidfd_getfd, {number(channel), number(donor_fd), number(0), {}}, fd)
         .yields_descriptor = true;
     kept_open_.push_back(fd);
     return fd;
@@ -91,19 +89,22 @@ class Builder {
     }
     const int channel = lend();
     channel_ = channel;
-    add("pidfd_open", SYS_pidfd_open, {number(request_.donor.pid), number(0), {}, {}}, channel)
+    add(CallName{"pidfd_open"}, SYS_pidfd_open, {number(request_.donor.pid), number(0), {}, {}},
+        channel)
         .yields_descriptor = true;
     if (has_fds) {
       for (const proc::Descriptor& fd : descriptors()->fds)
         keep_both(channel, fd);
     }
     if (commits<step::TakeTerminal>()) {
-      new_terminal_ = receive(channel, request_.donor.new_terminal_fd, "the new terminal");
+      new_terminal_ =
+          receive(channel, request_.donor.new_terminal_fd, "pidfd_getfd of the new terminal");
     }
     if (commits<step::DropTerminal>() || commits<step::LeaveAsLeader>()) {
-      old_terminal_ = receive(channel, request_.donor.old_terminal_fd, "the old terminal");
+      old_terminal_ =
+          receive(channel, request_.donor.old_terminal_fd, "pidfd_getfd of the old terminal");
     }
-    add("close", SYS_close, {number(channel), {}, {}, {}}, 0);
+    add(CallName{"close"}, SYS_close, {number(channel), {}, {}, {}}, 0);
   }
 
   void keep_both(int channel, const proc::Descriptor& fd) {
@@ -111,7 +112,8 @@ class Builder {
     if (kept_.count(fd.description) != 0)
       return;
     Kept kept;
-    kept.new_fd = receive(channel, request_.donor.new_fds.at(description), "the new terminal");
+    kept.new_fd =
+        receive(channel, request_.donor.new_fds.at(description), "pidfd_getfd of the new terminal");
     kept.old_fd = lend();
     add(of_fd("fcntl(F_DUPFD)", fd.fd), SYS_fcntl,
         {number(fd.fd), number(F_DUPFD_CLOEXEC), number(0), {}}, kept.old_fd)
@@ -155,14 +157,14 @@ class Builder {
   // first of them; for the second both calls fail and nothing is left to do. Source: epoll(7) Q&A;
   // fs/eventpoll.c ep_find; seen.
   void unwatch(const proc::EpollWatch& watch) {
-    add_any("epoll_ctl(EPOLL_CTL_DEL)", SYS_epoll_ctl,
+    add_any(CallName{"epoll_ctl(EPOLL_CTL_DEL)"}, SYS_epoll_ctl,
             {number(watch.epoll_fd), number(EPOLL_CTL_DEL), number(watch.target_fd), number(0)});
   }
   void rewatch(const proc::EpollWatch& watch) {
     epoll_event event{};
     event.events = watch.events;
     event.data.u64 = watch.data;
-    add_any("epoll_ctl(EPOLL_CTL_ADD)", SYS_epoll_ctl,
+    add_any(CallName{"epoll_ctl(EPOLL_CTL_ADD)"}, SYS_epoll_ctl,
             {number(watch.epoll_fd), number(EPOLL_CTL_ADD), number(watch.target_fd), data(event)});
   }
 
@@ -203,7 +205,7 @@ class Builder {
       std::visit(Overload{[this](const step::DropTerminal&) {
                             // ENOTTY: the old terminal was hung up meanwhile and is dropped
                             // already.
-                            add_any("ioctl(TIOCNOTTY)", SYS_ioctl,
+                            add_any(CallName{"ioctl(TIOCNOTTY)"}, SYS_ioctl,
                                     {number(old_terminal_), number(TIOCNOTTY), {}, {}});
                           },
                           [this](const step::NewSession& session) { new_session(session); },
@@ -222,23 +224,24 @@ class Builder {
       auto last = first;
       while (std::next(last) != fds.end() && *std::next(last) == *last + 1)
         ++last;
-      add_any("close_range", SYS_close_range, {number(*first), number(*last), number(0), {}});
+      add_any(CallName{"close_range"}, SYS_close_range,
+              {number(*first), number(*last), number(0), {}});
       first = std::next(last);
     }
   }
 
   void join_group(pid_t pgid, bool must_succeed) {
     if (must_succeed) {
-      add("setpgid", SYS_setpgid, {number(0), number(pgid), {}, {}}, 0);
+      add(CallName{"setpgid"}, SYS_setpgid, {number(0), number(pgid), {}, {}}, 0);
     } else {
-      add_any("setpgid", SYS_setpgid, {number(0), number(pgid), {}, {}});
+      add_any(CallName{"setpgid"}, SYS_setpgid, {number(0), number(pgid), {}, {}});
     }
   }
 
   void new_session(const step::NewSession& session) {
     if (session.via_pgid != 0)
       join_group(session.via_pgid, true);
-    add("setsid", SYS_setsid, {}, request_.process->stat.pid);
+    add(CallName{"setsid"}, SYS_setsid, {}, request_.process->stat.pid);
   }
 
   // Kernel: a session leader's TIOCNOTTY sends SIGHUP and SIGCONT to the foreground group -> that
@@ -247,9 +250,10 @@ class Builder {
   // drivers/tty/tty_jobctrl.c disassociate_ctty, kernel/signal.c sig_ignored; seen.
   void leave_as_leader(const step::LeaveAsLeader& leave) {
     const pid_t own = request_.process->stat.pgid;
-    add("ioctl(TIOCSPGRP) of the old terminal", SYS_ioctl,
+    add(CallName{"ioctl(TIOCSPGRP) of the old terminal"}, SYS_ioctl,
         {number(old_terminal_), number(TIOCSPGRP), data(own), {}}, 0);
-    add("ioctl(TIOCNOTTY)", SYS_ioctl, {number(old_terminal_), number(TIOCNOTTY), {}, {}}, 0);
+    add(CallName{"ioctl(TIOCNOTTY)"}, SYS_ioctl, {number(old_terminal_), number(TIOCNOTTY), {}, {}},
+        0);
     if (leave.consume_hup)
       consume(SIGHUP);
     if (leave.consume_cont)
@@ -259,21 +263,21 @@ class Builder {
   void consume(int signo) {
     const std::uint64_t set = 1ULL << static_cast<unsigned>(signo - 1);
     const std::array<std::int64_t, 2> no_time = {0, 0};  // struct timespec
-    add_any("rt_sigtimedwait", SYS_rt_sigtimedwait,
+    add_any(CallName{"rt_sigtimedwait"}, SYS_rt_sigtimedwait,
             {data(set), number(0), data(no_time), number(sizeof set)});
   }
 
   void take_terminal(const step::TakeTerminal& take) {
-    add("ioctl(TIOCSCTTY)", SYS_ioctl, {number(new_terminal_), number(TIOCSCTTY), number(0), {}},
-        0);
+    add(CallName{"ioctl(TIOCSCTTY)"}, SYS_ioctl,
+        {number(new_terminal_), number(TIOCSCTTY), number(0), {}}, 0);
     if (take.foreground_pgid == 0)
       return;
-    add_any("ioctl(TIOCSPGRP)", SYS_ioctl,
+    add_any(CallName{"ioctl(TIOCSPGRP)"}, SYS_ioctl,
             {number(new_terminal_), number(TIOCSPGRP), data(take.foreground_pgid), {}});
   }
 
   std::size_t stop(int signo) {
-    add_any("stop", SYS_tgkill,
+    add_any(CallName{"stop"}, SYS_tgkill,
             {number(request_.process->stat.pid), number(request_.tid), number(signo), {}});
     return out_.table.calls.size() - 1;
   }
@@ -282,7 +286,7 @@ class Builder {
   /// that does the same from the vDSO, for the page is not to stay.
   void finish(std::size_t* stop_at, int signo) {
     if (request_.page) {
-      Call& unmap = add("munmap", SYS_munmap,
+      Call& unmap = add(CallName{"munmap"}, SYS_munmap,
                         {number(static_cast<std::int64_t>(request_.page->address)),
                          number(static_cast<std::int64_t>(request_.page->size)),
                          {},
@@ -295,9 +299,9 @@ class Builder {
     *stop_at = stop(signo);
     if (!mask_.in_data)
       mask_ = data(request_.signal_mask);
-    add_any("rt_sigprocmask", SYS_rt_sigprocmask,
+    add_any(CallName{"rt_sigprocmask"}, SYS_rt_sigprocmask,
             {number(SIG_SETMASK), mask_, number(0), number(sizeof request_.signal_mask)});
-    add("end", 0, {}, 0).is_end = true;
+    add(CallName{"end"}, 0, {}, 0).is_end = true;
   }
 
   template <class T>
@@ -405,6 +409,10 @@ arch::CallTable make_end_table(pid_t pid, pid_t tid, std::uint64_t signal_mask) 
   arch::CallTable table = one_call(Call{}, std::nullopt, pid, tid, signal_mask);
   table.calls.erase(table.calls.begin());
   return table;
+}
+
+std::string CallName::text() const {
+  return fd < 0 ? what : std::string(what) + " of descriptor " + std::to_string(fd);
 }
 
 BatchTable make_batch_table(const TableRequest& request) {

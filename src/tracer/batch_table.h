@@ -29,9 +29,17 @@ struct Donor {
   int old_terminal_fd = -1;  ///< the old terminal, -1 if there is none
 };
 
+/// What a call is for: "dup3 of descriptor 1". Made for every call of every process while the tree
+/// stands still, so it becomes a string only when somebody reads it.
+struct CallName {
+  const char* what = "";
+  int fd = -1;
+  [[nodiscard]] std::string text() const;
+};
+
 struct BatchTable {
   arch::CallTable table;
-  std::vector<std::string> names;  ///< by call: "dup3 of descriptor 1", for errors
+  std::vector<CallName> names;  ///< by call, for errors
   std::map<std::size_t, int>
       flag_checks;          ///< calls that check the close-on-exec of this descriptor
   std::size_t prepare = 0;  ///< index of the first call of each part

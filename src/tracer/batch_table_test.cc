@@ -49,8 +49,10 @@ BatchTable table_of(const Case& made, std::vector<int> lent = {}) {
 }
 
 std::vector<std::string> names(const BatchTable& batch, std::size_t from, std::size_t to) {
-  return {batch.names.begin() + static_cast<long>(from),
-          batch.names.begin() + static_cast<long>(to)};
+  std::vector<std::string> texts;
+  for (std::size_t i = from; i < to; ++i)
+    texts.push_back(batch.names[i].text());
+  return texts;
 }
 
 std::vector<const arch::Call*> calls(const BatchTable& batch, std::size_t from, std::size_t to,
@@ -74,7 +76,7 @@ TEST(BatchTable, OfAFollowerPreparesThenStops) {
                   "fcntl(F_GETFD) of descriptor 1", "fcntl(F_GETFD) of descriptor 2",
                   "dup3 of descriptor 0", "dup3 of descriptor 1", "dup3 of descriptor 2",
                   "setpgid"));
-  EXPECT_EQ(batch.names[batch.first_stop], "stop");
+  EXPECT_EQ(batch.names[batch.first_stop].text(), "stop");
   EXPECT_LT(batch.first_stop, batch.undo);
   EXPECT_LT(batch.undo, batch.undo_stop);
   EXPECT_LT(batch.undo_stop, batch.commit);
@@ -89,7 +91,7 @@ TEST(BatchTable, ReceivedDescriptorsAreThoseThatAreFree) {
   EXPECT_EQ(batch.table.calls[2].expected, 7);
   EXPECT_EQ(batch.table.calls[3].expected, 8);
   for (std::size_t i = 0; i < 4; i++)
-    EXPECT_TRUE(batch.table.calls[i].yields_descriptor) << batch.names[i];
+    EXPECT_TRUE(batch.table.calls[i].yields_descriptor) << batch.names[i].text();
   EXPECT_EQ(batch.table.calls[4].args[0].value, 3) << "the channel is closed";
   EXPECT_THAT(batch.kept, ElementsAre(5, 7, 8));
 }
@@ -193,7 +195,7 @@ TEST(BatchTable, NewSessionStepsAsideFirstAndExpectsItsPid) {
   Case made = a_follower();
   made.plan.commit = {step::NewSession{201}, step::TakeTerminal{}};
   const BatchTable batch = table_of(made);
-  EXPECT_EQ(batch.names[batch.commit], "setpgid");
+  EXPECT_EQ(batch.names[batch.commit].text(), "setpgid");
   EXPECT_EQ(batch.table.calls[batch.commit].args[1].value, 201);
   EXPECT_EQ(batch.table.calls[batch.commit + 1].number, SYS_setsid);
   EXPECT_EQ(batch.table.calls[batch.commit + 1].expected, 200);

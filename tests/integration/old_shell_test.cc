@@ -190,7 +190,15 @@ TEST_P(OldShell, SendsNoSignalWhenItsWindowIsClosed) {
 }
 
 TEST_P(OldShell, SendsNoSignalWhenItIsHungUp) {
-  expect_no_signal_when(GetParam(), "hung up", [](Shell& shell) { ::kill(shell.pid(), SIGHUP); });
+  // bash that gets SIGHUP just before it reads acts on it at the next signal only (seen without any
+  // grab, 9 times in 400), so it is sent again.
+  expect_no_signal_when(GetParam(), "hung up", [](Shell& shell) {
+    const auto gone = [&] { return !is_alive(shell.pid()); };
+    for (int round = 0; round < 20 && !gone(); ++round) {
+      ::kill(shell.pid(), SIGHUP);
+      (void)wait_until(gone, Duration{200});
+    }
+  });
 }
 
 TEST_P(OldShell, SendsNoSignalWhenItIsKilled) {

@@ -339,7 +339,7 @@ class Executor {
     return kernel_.open(model::kTracer, {model::FileKind::kTerminal, terminal, 0, flags, {}}, true);
   }
 
-  static bool is_stop(const Run& run) { return run.batch.names.at(run.at) == "stop"; }
+  static bool is_stop(const Run& run) { return run.batch.names.at(run.at).text() == "stop"; }
 
   std::int64_t make(const Run& run, std::size_t at) {
     return kernel_.call(run.plan->pid, run.batch.table.calls.at(at), run.batch.table.data);
@@ -349,9 +349,9 @@ class Executor {
     const arch::Call& call = run.batch.table.calls.at(run.at);
     const std::int64_t result = make(run, run.at);
     if (must_succeed && !call.any_result && result != call.expected) {
-      RC_FAIL(run.batch.names.at(run.at) + " in " + std::to_string(run.plan->pid) + " gave " +
-              std::to_string(result) + " and not " + std::to_string(call.expected) + "\n" +
-              kernel_.show());
+      RC_FAIL(run.batch.names.at(run.at).text() + " in " + std::to_string(run.plan->pid) +
+              " gave " + std::to_string(result) + " and not " + std::to_string(call.expected) +
+              "\n" + kernel_.show());
     }
     run.at++;
   }
