@@ -169,9 +169,12 @@ TEST_F(Refusals, OfAnotherUsersProcess) {
   for (const pid_t pid : descendants_of(1)) {
     struct stat info {};
     const auto stat = read_stat(pid);
+    // The oldest one without children: it is no ancestor of ours, and is likely to stay.
     if (::stat(("/proc/" + std::to_string(pid)).c_str(), &info) == 0 &&
-        info.st_uid != ::geteuid() && stat && stat->state == 'S')
+        info.st_uid != ::geteuid() && stat && stat->state == 'S' && children_of(pid).empty()) {
       other = pid;
+      break;
+    }
   }
   if (other == 0)
     GTEST_SKIP() << "no other user's process is seen here";
