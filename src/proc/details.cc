@@ -188,12 +188,21 @@ Result<void> DetailsReader::read(Node& node) {
   } else if (!done) {
     return done;
   }
+  // Kernel: a process in exit(2) has no memory and is root's; what was read before it got there and
+  // behind do not belong together. Source: kernel/exit.c exit_mm(), fs/proc/base.c
+  // task_dump_owner().
+  Process& process = details.process;
+  if (!node.zombie && (!process.readable || process.vdso == 0))
+    GRAB_CHECK(read_stat(node.files, process.stat));
   node.details = std::move(details);
   return {};
 }
 
 Result<void> DetailsReader::read_live(Node& node, Details& details) {
   Process& process = details.process;
+  // Before the auxv is read: an execve between the two then shows as memory that is stale.
+  node.files.drop_memory();
+  const Result<int> memory = node.files.memory();
   GRAB_CHECK(read_basics(node.files, process));
   process.tids = node.tids;
   if (node.zombie || process.is_zombie()) {
@@ -204,8 +213,7 @@ Result<void> DetailsReader::read_live(Node& node, Details& details) {
   }
   if ((process.stat.flags & kKernelThread) != 0)
     return {};
-  node.files.drop_memory();
-  if (Result<int> memory = node.files.memory(); memory)
+  if (memory)
     details.execve_unseen =
         node.parent != 0 && same_address_space(node.files.speaker(), node.parent);
   else
@@ -311,8 +319,8 @@ Result<bool> DetailsReader::refresh(Node& node) const {
   if (!node.details || node.zombie)
     return false;
   Process& process = node.details->process;
-  if (node.details->execve_unseen || !process.readable || process.is_zombie() ||
-      node.files.memory_is_stale())
+  if (node.details->execve_unseen || !process.readable || process.vdso == 0 ||
+      process.is_zombie() || node.files.memory_is_stale())
     return false;
   // Where the parent is no member, or the process leads a session, the parent and the controlling
   // terminal can have changed without a trace elsewhere.

@@ -38,6 +38,12 @@ struct Stat {
   friend bool operator==(const Stat&, const Stat&) = default;
 };
 
+/// Whether the (main) thread is inside exit(2). Source: PF_EXITING, include/linux/sched.h.
+[[nodiscard]] constexpr bool is_exiting(const Stat& stat) {
+  constexpr unsigned kExiting = 0x4;
+  return (stat.flags & kExiting) != 0;
+}
+
 struct Ids {  ///< real, effective, saved, file-system
   unsigned real = 0, effective = 0, saved = 0, fs = 0;
   friend bool operator==(const Ids&, const Ids&) = default;
@@ -99,9 +105,13 @@ struct Process {
   std::string command;      ///< command line, words joined by spaces; raw bytes
   std::string tracer_comm;  ///< name of status.tracer, empty if there is none
   bool readable = true;  ///< false: the kernel denies us its details (another user's, undumpable)
-  /// A main thread that has exited while others live looks like one, but has threads.
+  /// Whether it has ended, or is about to: in exit(2) it has no memory any more and nobody but root
+  /// may look into it. A main thread that has exited while others live looks like one, but has
+  /// threads.
   [[nodiscard]] bool is_zombie() const {
-    return (stat.state == 'Z' || stat.state == 'X') && tids.empty();
+    const bool ended = stat.state == 'Z' || stat.state == 'X';
+    const bool alone = tids.size() == 1 && tids.front() == stat.pid;
+    return ended ? tids.empty() : is_exiting(stat) && alone;
   }
   friend bool operator==(const Process&, const Process&) = default;
 };

@@ -27,9 +27,9 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kLeaveScreenLimit{
     500};  // vim, less and htop take 1-20 ms; a program that only catches SIGTSTP waits in vain
-constexpr milliseconds kTellLimit{500};  // a shell that is told takes 0.4-4 ms
-constexpr milliseconds kReapMoment{2};
-constexpr milliseconds kReapLimit{50};  // for a parent to reap a zombie that is in the way
+constexpr milliseconds kTellLimit{500};    // a shell that is told takes 0.4-4 ms
+constexpr milliseconds kMoment{2};         // between two looks at what may pass
+constexpr milliseconds kPassingLimit{50};  // a parent reaps, an execve ends in 1-5 ms
 constexpr milliseconds kPromptLimit{
     1000};  // for a shell that is not told to take its terminal back
 
@@ -53,20 +53,30 @@ class Move {
   }
 
  private:
+  /// What is in the way may pass in a moment: a zombie that its parent is about to reap, a process
+  /// that nobody may look into while it calls execve(2) or exit(2).
   Status look_first() {
-    const auto deadline = Clock::now() + kReapLimit;
+    const auto deadline = Clock::now() + kPassingLimit;
     for (;;) {
       GRAB_TRY(snapshot_, reader_->read());
       // The tracer speaks for grab, its parent.
-      auto& lineage = snapshot_.self.lineage;
-      std::erase(lineage, getpid());
-      GRAB_TRY(plan_, plan_move(snapshot_, options_));
-      const bool blocked = plan_.topology == Topology::kKeepSession && !options_.keep_session;
-      if (!blocked || Clock::now() > deadline)
+      std::erase(snapshot_.self.lineage, getpid());
+      Result<MovePlan> plan = plan_move(snapshot_, options_);
+      const bool late = Clock::now() > deadline;
+      if (!plan && (late || !may_pass(plan.error())))
+        return tl::unexpected(std::move(plan).error());
+      const bool blocked =
+          !plan || (plan->topology == Topology::kKeepSession && !options_.keep_session);
+      if (!blocked || late) {
+        plan_ = std::move(*plan);
         return {};
-      // Most often a zombie that its parent is about to reap.
-      std::this_thread::sleep_for(kReapMoment);
+      }
+      std::this_thread::sleep_for(kMoment);
     }
+  }
+
+  static bool may_pass(const Error& error) {
+    return error.kind == ErrorKind::kPermission || error.kind == ErrorKind::kUnsupported;
   }
 
   [[nodiscard]] Clock::time_point freeze_deadline() const {
@@ -76,6 +86,7 @@ class Move {
 
   Status freeze_and_move() {
     GRAB_CHECK(tracees_->seize_all(freeze_deadline()));
+    report_held();
     leave_screen();
     GRAB_CHECK(stop_job_for_shell());
     GRAB_CHECK(freeze());
@@ -101,7 +112,7 @@ class Move {
       if (blocked_before || plan_.topology != Topology::kKeepSession || i == kTries)
         return {};
       tracees_->thaw();
-      tracees_->serve([] { return false; }, Clock::now() + kReapMoment);
+      tracees_->serve([] { return false; }, Clock::now() + kMoment);
     }
   }
 
@@ -118,6 +129,7 @@ class Move {
     if (plan_.tell.how == TellShell::How::kStopFirst) {
       plan.tell = plan_.tell;
       plan.modes = plan_.modes;
+      plan.warnings = plan_.warnings;
     }
     return plan;
   }

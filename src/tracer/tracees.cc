@@ -76,7 +76,7 @@ Result<bool> Tracees::seize_new() {
         // Kernel: SEIZE of a thread that has ended, or of a zombie, is refused like one that is not
         // allowed -> the next scan tells which it was. Source: kernel/ptrace.c ptrace_attach; seen.
         const Result<proc::Stat> stat = read_stat(tid);
-        if (!stat || stat->state == 'Z' || stat->state == 'X')
+        if (!stat || stat->state == 'Z' || stat->state == 'X' || proc::is_exiting(*stat))
           continue;
         if (tracer_of(tid) == getpid()) {  // born under trace; its first stop is not yet collected
           threads_[tid].pid = member.pid;
@@ -262,10 +262,11 @@ bool Tracees::settled() const {
                      [](const auto& entry) { return entry.second.state == State::kStopped; });
 }
 
-/// Forgets threads that have ended without our being told: one announced by a birth after its end.
+/// Forgets threads that are not ours any more: one whose birth is announced after its end was
+/// collected stays a zombie until its parent, which is stopped, reaps it.
 void Tracees::drop_vanished() {
   std::erase_if(threads_, [](const auto& entry) {
-    return entry.second.state != State::kStopped && !read_stat(entry.first);
+    return entry.second.state != State::kStopped && tracer_of(entry.first) != getpid();
   });
 }
 
