@@ -83,6 +83,8 @@ std::string moved_line(const tracer::Moved& moved) {
 }
 
 std::string ended_line(const tracer::Moved& moved, const relay::TreeEnd& end) {
+  if (end.moved_away)
+    return moved.root_name + " was moved to another terminal";
   if (!end.wait_status)
     return moved.root_name + " ended; the kernel does not tell its status";
   return moved.root_name + " " + describe_wait_status(*end.wait_status);
@@ -96,7 +98,6 @@ relay::MovedTree to_moved_tree(const tracer::Moved& moved) {
   tree.status_pid = moved.status_pid;
   tree.job_pgid = moved.job_pgid;
   tree.kernel_signals_job = moved.topology != tracer::Topology::kKeepSession;
-  tree.native_job_control = moved.topology == tracer::Topology::kSessionLeader;
   tree.follower_pgids = moved.follower_pgids;
   tree.redraw_pids = moved.redraw;
   return tree;

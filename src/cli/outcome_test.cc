@@ -86,16 +86,20 @@ TEST(MovedTree, HasWhatTheRelayHasToKnow) {
   EXPECT_EQ(tree.redraw_pids, std::vector<pid_t>{4713});
 }
 
-TEST(MovedTree, KnowsWhoDoesTheJobControl) {
+TEST(MovedTree, KnowsWhetherTheKernelSignalsTheJob) {
   tracer::Moved moved = moved_make();
-  const auto flags = [&](tracer::Topology topology) {
+  const auto by_kernel = [&](tracer::Topology topology) {
     moved.topology = topology;
-    const relay::MovedTree tree = to_moved_tree(moved);
-    return std::pair(tree.kernel_signals_job, tree.native_job_control);
+    return to_moved_tree(moved).kernel_signals_job;
   };
-  EXPECT_EQ(flags(tracer::Topology::kNewSession), std::pair(true, false));
-  EXPECT_EQ(flags(tracer::Topology::kSessionLeader), std::pair(true, true));
-  EXPECT_EQ(flags(tracer::Topology::kKeepSession), std::pair(false, false));
+  EXPECT_TRUE(by_kernel(tracer::Topology::kNewSession));
+  EXPECT_TRUE(by_kernel(tracer::Topology::kSessionLeader));
+  EXPECT_FALSE(by_kernel(tracer::Topology::kKeepSession));
+}
+
+TEST(EndedLine, SaysThatTheTreeWasMovedAway) {
+  EXPECT_EQ(ended_line(moved_make(), relay::TreeEnd{std::nullopt, true}),
+            "4711 (make) was moved to another terminal");
 }
 
 }  // namespace

@@ -156,9 +156,9 @@ bool Core::job_in_foreground(const PtsState& pts) const {
 // orphaned, and the default action of SIGTSTP is then discarded. Root's parent is in the old
 // session, so a moved group is orphaned: ^Z would do nothing there, and SIGSTOP must do it. Jobs
 // that a shell inside the tree starts are not orphaned. Source: kernel/signal.c get_signal(),
-// setpgid(2).
+// setpgid(2). An interactive shell in its own foreground ignores SIGTSTP, and is left alone.
 bool Core::suspends(const PtsState& pts) const {
-  return !job_.native_job_control && !pts.job_ignores_sigtstp && job_in_foreground(pts);
+  return !pts.job_ignores_sigtstp && job_in_foreground(pts);
 }
 
 void Core::signal_job(int signo, bool kernel_does) {

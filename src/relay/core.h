@@ -32,7 +32,6 @@ struct WindowSize {
 struct Job {
   pid_t job_pgid = 0;
   bool kernel_signals_job = true;
-  bool native_job_control = false;
   std::vector<pid_t> follower_pgids;
 };
 

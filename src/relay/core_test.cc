@@ -28,7 +28,7 @@ PtsState cooked(pid_t foreground = kJob) {
 /// A core with hands that write down what they were told to do.
 class Hands {
  public:
-  explicit Hands(Job job = {kJob, true, false, {kFollowers}}) : core(std::move(job), kSize) {
+  explicit Hands(Job job = {kJob, true, {kFollowers}}) : core(std::move(job), kSize) {
     viewer = core.add_viewer();
   }
 
@@ -156,7 +156,7 @@ TEST(Core, AnInnerJobInTheForegroundIsTheKernelsAlone) {
 }
 
 TEST(Core, WithoutASessionOnThePtsTheJobIsSignalledToo) {
-  Hands hands(Job{kJob, false, false, {kFollowers}});
+  Hands hands(Job{kJob, false, {kFollowers}});
   hands.pts = cooked(0);
   hands.type("\x03");
   EXPECT_THAT(hands.work(), ElementsAre("type \x03", "INT 100", "INT 200"));
@@ -197,9 +197,6 @@ TEST(Core, SuspendKeyIsPassedOnWhereTheJobIgnoresItOrStopsNatively) {
   ignoring.pts.job_ignores_sigtstp = true;
   ignoring.type("\x1a");
   EXPECT_THAT(ignoring.work(), ElementsAre("type \x1a"));
-  Hands native(Job{kJob, true, true, {}});
-  native.type("\x1a");
-  EXPECT_THAT(native.work(), ElementsAre("type \x1a"));
 }
 
 TEST(Core, AStoppedTreeGoesOnWhenItsLastViewerHasGone) {

@@ -34,7 +34,7 @@ bool is_ignored(int signo) {
 }
 
 Job job_of(const MovedTree& tree) {
-  return {tree.job_pgid, tree.kernel_signals_job, tree.native_job_control, tree.follower_pgids};
+  return {tree.job_pgid, tree.kernel_signals_job, tree.follower_pgids};
 }
 
 }  // namespace
@@ -63,11 +63,10 @@ Result<TreeEnd> Loop::run() {
   // The process may have been a zombie that hid its status, and have been reaped since.
   if (!wait_status_ && status_pidfd_.valid() && has_ended(status_pidfd_.get()))
     wait_status_ = wait_status(status_process_, status_pidfd_.get());
-  return TreeEnd{wait_status_};
+  return TreeEnd{wait_status_, moved_away_};
 }
 
 Status Loop::start() {
-  GRAB_TRY(own_pts_, open_pts(ptmx_.get()));
   const ProcessRef* status_process = find(tree_.status_pid);
   status_process_ = status_process != nullptr ? *status_process : ProcessRef{tree_.status_pid, 0};
   GRAB_TRY(status_pidfd_, open_pidfd(status_process_));
@@ -210,7 +209,7 @@ void Loop::on_ptmx(int status, int events) {
 }
 
 // Kernel: the ptmx gives EIO when no process has the pts open, after all that was written has been
-// read. While we have it open ourselves there is no EIO. Source: pty(7), n_tty_read(); seen.
+// read, until one opens it again. Source: pty(7), n_tty_read(); seen.
 void Loop::read_output() {
   std::size_t total = 0;
   while (core_.wants_output() && total < kReadBatch) {
@@ -222,10 +221,30 @@ void Loop::read_output() {
     } else if (n < 0 && would_block(errno)) {
       return;
     } else {
-      core_.output_ended();
+      hung_up();
       return;
     }
   }
+}
+
+// Nobody has the pts open: the tree has ended, has been moved to another terminal, or will open it
+// again.
+void Loop::hung_up() {
+  bool alive = false;
+  for (std::size_t i = known_; i < tree_.processes.size() && !alive; ++i) {
+    const Result<UniqueFd> pidfd = open_pidfd(tree_.processes[i]);
+    alive = pidfd && pidfd->valid() && !has_ended(pidfd->get());
+  }
+  const auto root = read_stat(tree_.job_pgid);
+  moved_away_ = alive && tree_.kernel_signals_job && root && root->state != 'Z' &&
+                root->terminal != pts_number(ptmx_.get());
+  if (alive && !moved_away_) {
+    if (Result<UniqueFd> pts = open_pts(ptmx_.get())) {
+      own_pts_ = std::move(*pts);
+      return;
+    }
+  }
+  core_.output_ended();
 }
 
 void Loop::perform(const action::WritePtmx& write) {
@@ -244,8 +263,10 @@ void Loop::perform(const action::SetWindowSize& size) {
 
 void Loop::perform(const action::SignalGroup& signal) {
   const bool typed = signal.signo == SIGINT || signal.signo == SIGQUIT;
-  if (typed && own_pts_.valid())
-    settle_input(own_pts_.get());
+  if (typed) {
+    if (const Result<UniqueFd> pts = open_pts(ptmx_.get()))
+      settle_input(pts->get());
+  }
   groups_.signal(signal.pgid, signal.signo);
 }
 

@@ -61,6 +61,7 @@ class Loop {
   void on_signal(int signo);
 
   void read_output();
+  void hung_up();
   void read_input();
   void viewer_has_gone(int err);
   void pump();
@@ -84,7 +85,8 @@ class Loop {
 
   const MovedTree& tree_;
   UniqueFd ptmx_;
-  UniqueFd own_pts_;  // while a process that was moved lives
+  UniqueFd own_pts_;  // once nobody else had it open while a process that was moved lived
+  bool moved_away_ = false;
   UniqueFd notices_;
   std::string notice_;  // a line that has not ended yet
   ViewerTerminal terminal_;

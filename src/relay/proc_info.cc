@@ -74,7 +74,8 @@ bool stat_shows_exit_code(pid_t pid) {
 }  // namespace
 
 std::optional<ProcStat> parse_stat(std::string_view text) {
-  constexpr std::size_t kState = 3, kStartTime = 22, kExitCode = 52;  // as proc_pid_stat(5) counts
+  constexpr std::size_t kState = 3, kTerminal = 7, kStartTime = 22,
+                        kExitCode = 52;  // as proc_pid_stat(5) counts
   const std::size_t comm_end = text.rfind(") ");
   if (comm_end == std::string_view::npos)
     return std::nullopt;
@@ -87,11 +88,13 @@ std::optional<ProcStat> parse_stat(std::string_view text) {
     rest.remove_prefix(std::min(word.size() + 1, rest.size()));
     if (field == kState) {
       stat.state = word[0];
-    } else if (field == kStartTime || field == kExitCode) {
+    } else if (field == kTerminal || field == kStartTime || field == kExitCode) {
       const auto value = number<std::uint64_t>(word);
       if (!value)
         return std::nullopt;
-      if (field == kStartTime)
+      if (field == kTerminal)
+        stat.terminal = static_cast<unsigned>(*value);
+      else if (field == kStartTime)
         stat.start_time = *value;
       else
         stat.exit_code = static_cast<int>(*value);

@@ -17,6 +17,7 @@ namespace grab::relay {
 
 struct ProcStat {  ///< of /proc/PID/stat
   char state = '?';
+  unsigned terminal = 0;  ///< tty_nr as it stands there
   std::uint64_t start_time = 0;
   int exit_code = 0;  ///< a wait status; 0 where the kernel hides it
 };

@@ -35,6 +35,16 @@ Result<UniqueFd> open_pts(int ptmx) {
   return pts;
 }
 
+// Kernel: a pts has the major number 136, and tty_nr has the minor in bits 0-7 and 20-31.
+// Source: proc_pid_stat(5) tty_nr, include/linux/kdev_t.h new_encode_dev().
+unsigned pts_number(int ptmx) {
+  unsigned index = 0;
+  if (::ioctl(ptmx, TIOCGPTN, &index) != 0)
+    return 0;
+  constexpr unsigned kMajor = 136;
+  return (index & 0xffU) | kMajor << 8U | (index & ~0xffU) << 12U;
+}
+
 // Kernel: asked of a ptmx, TCGETS and TIOCGPGRP answer for the pts, and TIOCGPGRP gives 0 where no
 // session has it. With EXTPROC the line discipline leaves signals to others.
 // Source: drivers/tty/tty_ioctl.c, tty_jobctrl.c; seen.

@@ -12,6 +12,9 @@ namespace grab::relay {
 /// processes of the tree close it and open it again. Close-on-exec; never a controlling terminal.
 [[nodiscard]] Result<UniqueFd> open_pts(int ptmx);
 
+/// The pts as tty_nr of /proc/PID/stat names it; 0 if it could not be asked.
+[[nodiscard]] unsigned pts_number(int ptmx);
+
 /// Modes and foreground group, for what is typed. job_ignores_sigtstp is left false.
 [[nodiscard]] PtsState read_pts_state(int ptmx);
 

@@ -28,8 +28,6 @@ struct MovedTree {
   pid_t job_pgid = 0;                 ///< root's group after the move
   bool kernel_signals_job =
       true;  ///< root has the pts as controlling terminal (false: keep-session)
-  bool native_job_control =
-      false;  ///< root was and is a session leader: ^Z is the kernel's and its shell's
   std::vector<pid_t>
       follower_pgids;  ///< groups of root's job that the kernel does not reach from the pts
   std::vector<pid_t> redraw_pids;  ///< full-screen programs to be made to redraw by a size changed
@@ -38,6 +36,7 @@ struct MovedTree {
 
 struct TreeEnd {
   std::optional<int> wait_status;  ///< of status_pid, where the kernel told it
+  bool moved_away = false;         ///< root lives, and has another controlling terminal by now
 };
 
 /// The user's terminal, which shows the tree.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "tracer/batch_run.h"
 
+#include <fcntl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -14,6 +15,7 @@
 #include <string>
 #include <utility>
 
+#include "base/unique_fd.h"
 #include "tracer/plan.h"
 #include "tracer/ptrace.h"
 
@@ -52,6 +54,11 @@ Result<std::uint64_t> free_address(pid_t pid, std::size_t size) {
   return middle & ~kPageMask;
 }
 
+/// For where there was no room to keep one open for each process.
+UniqueFd open_memory(pid_t pid) {
+  return UniqueFd(open(("/proc/" + std::to_string(pid) + "/mem").c_str(), O_RDWR | O_CLOEXEC));
+}
+
 }  // namespace
 
 Result<BatchRun> BatchRun::look(const proc::Process& process, pid_t tid, int mem_fd) {
@@ -64,9 +71,10 @@ Result<BatchRun> BatchRun::look(const proc::Process& process, pid_t tid, int mem
       process.status.pending.has(SIGCONT) || process.status.shared_pending.has(SIGCONT);
   GRAB_TRY(run.stopped_, get_registers(tid));
   if (!arch::in_system_call(run.stopped_)) {
+    const UniqueFd own = mem_fd < 0 ? open_memory(run.pid_) : UniqueFd();
     const std::uint64_t ip = arch::instruction_pointer(run.stopped_);
-    run.stopped_ =
-        arch::with_instruction_pointer(run.stopped_, after_restartable_sequence(tid, mem_fd, ip));
+    run.stopped_ = arch::with_instruction_pointer(
+        run.stopped_, after_restartable_sequence(tid, mem_fd < 0 ? own.get() : mem_fd, ip));
   }
   GRAB_TRY(run.signal_mask_, get_signal_mask(tid));
   if (tail().size == 0) {
@@ -80,7 +88,9 @@ Result<BatchRun> BatchRun::look(const proc::Process& process, pid_t tid, int mem
 }
 
 Status BatchRun::write(std::uint64_t address, const std::vector<std::byte>& bytes) const {
-  const ssize_t wrote = pwrite(mem_fd_, bytes.data(), bytes.size(), static_cast<off_t>(address));
+  const UniqueFd own = mem_fd_ < 0 ? open_memory(pid_) : UniqueFd();
+  const ssize_t wrote = pwrite(mem_fd_ < 0 ? own.get() : mem_fd_, bytes.data(), bytes.size(),
+                               static_cast<off_t>(address));
   if (wrote == static_cast<ssize_t>(bytes.size()))
     return {};
   return fail_errno(wrote < 0 ? errno : EFAULT, "writing to the vDSO of " + name_);

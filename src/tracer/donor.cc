@@ -45,6 +45,8 @@ struct DonorSet::Holder {
   Holder() = default;
   Holder(const Holder&) = delete;
   Holder& operator=(const Holder&) = delete;
+  Holder(Holder&&) = delete;
+  Holder& operator=(Holder&&) = delete;
   ~Holder() {
     leash.reset();
     if (pid > 0)

@@ -24,6 +24,8 @@ class DonorSet {
                                              int old_terminal_fd);
   DonorSet(DonorSet&&) noexcept;
   DonorSet& operator=(DonorSet&&) noexcept;
+  DonorSet(const DonorSet&) = delete;
+  DonorSet& operator=(const DonorSet&) = delete;
   ~DonorSet();
 
   /// The donor for one process: ourselves, or a process of ours with its user and group ids.

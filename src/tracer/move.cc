@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <map>
 #include <set>
@@ -43,7 +44,7 @@ class Move {
     reader_ = std::make_unique<proc::TreeReader>(std::move(reader));
     GRAB_CHECK(look_first());
     tracees_ = std::make_unique<Tracees>(*reader_);
-    const Status moved = freeze_and_move();
+    Status moved = freeze_and_move();
     if (!moved) {
       let_go();
       return moved;
@@ -172,8 +173,10 @@ class Move {
       const auto tids = threads.find(plan.pid);
       if (process == nullptr || tids == threads.end())
         continue;  // it has ended meanwhile
-      GRAB_TRY(const int mem_fd, reader_->mem_fd(plan.pid));
-      GRAB_TRY(BatchRun run, BatchRun::look(*process, tids->second.front(), mem_fd));
+      const Result<int> mem_fd = reader_->mem_fd(plan.pid);
+      if (!mem_fd && mem_fd.error().err != EMFILE)
+        return tl::unexpected(mem_fd.error());
+      GRAB_TRY(BatchRun run, BatchRun::look(*process, tids->second.front(), mem_fd.value_or(-1)));
       GRAB_CHECK(load(run, plan, *process, donors));
       if (plan.pid == plan_.root)
         root_run_ = runs_.size();
@@ -215,10 +218,15 @@ class Move {
   /// Prepares all, then commits all, root first. On an error nothing has been committed, and what
   /// was prepared is undone.
   Status run_batches(DonorSet& donors) {
-    if (const Status prepared = prepare(donors); !prepared) {
+    if (Status prepared = prepare(donors); !prepared) {
       undo();
       return prepared;
     }
+    if (getppid() != grab_) {
+      undo();
+      return fail(ErrorKind::kSystem, "grab was killed: nobody would show the tree");
+    }
+    channel_.report(Committing{moved()});
     if (root_run_) {
       Status root = runs_[*root_run_].start_commit();
       if (root)
@@ -317,7 +325,8 @@ class Move {
   // or not -> a leader that was stopped gets a SIGSTOP, which takes effect before it runs. Source:
   // kernel/signal.c prepare_signal; seen.
   void stop_leader_again() const {
-    if (plan_.topology == Topology::kSessionLeader && snapshot_.find(plan_.root)->stat.state == 'T')
+    if (plan_.topology == Topology::kSessionLeader && options_.keep_stopped &&
+        snapshot_.find(plan_.root)->stat.state == 'T')
       (void)kill(plan_.root, SIGSTOP);
   }
 
@@ -339,7 +348,7 @@ class Move {
       return;
     const std::string typed = take_type_ahead(reader_->old_terminal_fd());
     if (!typed.empty())
-      (void)!write(ptmx_, typed.data(), typed.size());
+      (void)(write(ptmx_, typed.data(), typed.size()) < 0);  // a full new pts: it cannot be
   }
 
   void finish(BatchRun& run) {
@@ -404,6 +413,7 @@ class Move {
   }
 
   pid_t named_;
+  const pid_t grab_ = getppid();
   const MoveOptions& options_;
   int ptmx_;
   const MoveChannel& channel_;

@@ -254,6 +254,22 @@ void plan_screen(const Scene& scene, MovePlan& plan) {
   }
 }
 
+/// The groups of the followers that an earlier move left in another session: root leads its own
+/// since then.
+std::set<pid_t> earlier_followers(const Scene& scene) {
+  std::set<pid_t> groups;
+  if (is_interactive_shell(scene.root))
+    return groups;
+  for (const Process& process : scene.snapshot.processes) {
+    const pid_t sid = process.stat.sid;
+    if (!process.is_zombie() && !process.moved_fds.empty() && sid != scene.root.stat.sid &&
+        scene.snapshot.find(sid) == nullptr) {
+      groups.insert(process.stat.pgid);
+    }
+  }
+  return groups;
+}
+
 /// What the relay has to know of groups.
 void plan_groups(const Scene& scene, MovePlan& plan) {
   std::set<pid_t> followers;
@@ -265,6 +281,7 @@ void plan_groups(const Scene& scene, MovePlan& plan) {
       break;
     case Topology::kSessionLeader:
       plan.job_pgid = scene.root.stat.pid;
+      followers = earlier_followers(scene);
       break;
     case Topology::kKeepSession:
       plan.job_pgid = scene.new_pgid != 0 ? scene.new_pgid : scene.old_pgid;
@@ -290,13 +307,15 @@ pid_t find_status_pid(const Scene& scene, const TellShell& tell) {
   return last->stat.pid;
 }
 
+/// Stopped jobs of a shell in the tree are that shell's; the job that is moved goes on.
 void plan_continuing(const Scene& scene, MovePlan& plan) {
-  if (scene.options.keep_stopped || plan.topology == Topology::kSessionLeader)
+  if (scene.options.keep_stopped)
     return;
+  std::set<pid_t> job = earlier_followers(scene);
+  job.insert(scene.old_pgid);
   for (const Process& process : scene.snapshot.processes) {
-    if (is_stopped(process) && process.stat.pgid == scene.old_pgid) {
+    if (is_stopped(process) && !process.is_zombie() && job.count(process.stat.pgid) != 0)
       plan.continue_after.push_back(process.stat.pid);
-    }
   }
 }
 

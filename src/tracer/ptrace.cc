@@ -30,7 +30,7 @@ constexpr int kSystemCallStop = 0x80;  // what PTRACE_O_TRACESYSGOOD adds to SIG
 
 }  // namespace
 
-Stop::Stop(int wait_status) : kind_(StopKind::kEnded), signo_(0) {
+Stop::Stop(int wait_status) {
   if (!WIFSTOPPED(wait_status))
     return;
   signo_ = WSTOPSIG(wait_status);

@@ -33,8 +33,8 @@ class Stop {
   [[nodiscard]] int signo() const { return signo_; }
 
  private:
-  StopKind kind_;
-  int signo_;
+  StopKind kind_ = StopKind::kEnded;
+  int signo_ = 0;
 };
 
 /// Seizes a thread with fork, vfork, clone and exec tracing on, and syscall stops marked; it runs

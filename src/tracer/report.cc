@@ -22,6 +22,8 @@ std::string to_line(const Report& report) {
   json out;
   if (const auto* held = std::get_if<Held>(&report))
     out["held"] = *held;
+  if (const auto* committing = std::get_if<Committing>(&report))
+    out["committing"] = committing->moved;
   if (const auto* moved = std::get_if<Moved>(&report))
     out["moved"] = *moved;
   if (const auto* error = std::get_if<Error>(&report)) {
@@ -38,6 +40,8 @@ Result<Report> parse_line(std::string_view line) {
     const json in = json::parse(line);
     if (in.contains("held"))
       return in["held"].get<Held>();
+    if (in.contains("committing"))
+      return Committing{in["committing"].get<Moved>()};
     if (in.contains("moved"))
       return in["moved"].get<Moved>();
     const json& error = in.at("error");

@@ -21,7 +21,12 @@ struct Held {
   std::vector<Moved::Process> processes;
 };
 
-using Report = std::variant<Held, Moved, Error>;
+/// From here on the tree is moved, in part if the tracer dies: what the relay has to know of it.
+struct Committing {
+  Moved moved;
+};
+
+using Report = std::variant<Held, Committing, Moved, Error>;
 
 /// One line, with its newline.
 [[nodiscard]] std::string to_line(const Report& report);

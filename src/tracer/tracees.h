@@ -26,6 +26,8 @@ class Tracees {
   ~Tracees();
   Tracees(const Tracees&) = delete;
   Tracees& operator=(const Tracees&) = delete;
+  Tracees(Tracees&&) = delete;
+  Tracees& operator=(Tracees&&) = delete;
 
   /// Seizes every thread of every member. They run on. Errors: kPermission, naming the thread;
   /// kTimeout.

@@ -3,6 +3,7 @@
 #include "tracer/tracer.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -109,6 +110,13 @@ void continue_held(const Held& held) {
   }
 }
 
+// Kernel: a ptmx is hung up from when the last descriptor of its pts was closed until it is opened
+// again. Source: drivers/tty/pty.c pty_close(); seen.
+bool is_in_use(int ptmx) {
+  pollfd poll_ptmx{ptmx, POLLIN, 0};
+  return poll(&poll_ptmx, 1, 0) >= 0 && (poll_ptmx.revents & POLLHUP) == 0;
+}
+
 }  // namespace
 
 Result<proc::Snapshot> look(pid_t named, const MoveOptions& options) {
@@ -134,23 +142,33 @@ Result<MoveResult> move_tree(pid_t named, const MoveOptions& options, int ptmx) 
   notices.write_end.reset();
 
   Held held;
+  std::optional<Moved> committing;
   std::string buffer;
   while (const auto line = read_line(reports.read_end.get(), buffer)) {
     GRAB_TRY(Report report, parse_line(*line));
-    if (auto* moved = std::get_if<Moved>(&report)) {
+    if (auto* moved = std::get_if<Moved>(&report))
       return MoveResult{std::move(*moved), std::move(notices.read_end)};
-    }
     if (auto* error = std::get_if<Error>(&report)) {
       (void)waitpid(tracer, nullptr, 0);
       return tl::unexpected(std::move(*error));
     }
-    held = std::get<Held>(report);
+    if (auto* begun = std::get_if<Committing>(&report))
+      committing = std::move(begun->moved);
+    if (auto* more = std::get_if<Held>(&report))
+      held = std::move(*more);
   }
+  (void)waitpid(tracer, nullptr, 0);
   continue_held(held);
-  int status = 0;
-  (void)waitpid(tracer, &status, 0);
-  return fail(ErrorKind::kSystem, "the tracer ended in the middle of the move",
-              "the tree goes on; run grab again to move what is left");
+  if (!committing || !is_in_use(ptmx)) {
+    return fail(ErrorKind::kSystem, "the tracer was killed before anything was moved",
+                "the tree goes on where it was; run grab again");
+  }
+  // Somebody is there already, and would lose the terminal with us.
+  committing->warnings.push_back("the tracer was killed in the middle of the move: processes of " +
+                                 committing->root_name + " may be left on " +
+                                 committing->old_terminal +
+                                 ", and the shell there was not told (type `disown`)");
+  return MoveResult{std::move(*committing), std::move(notices.read_end)};
 }
 
 }  // namespace grab::tracer

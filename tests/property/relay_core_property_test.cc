@@ -82,7 +82,7 @@ struct Model {
 /// The core, a program that writes, a keyboard, and hands that take a little at a time.
 struct Hands {
   explicit Hands(const Model& model)
-      : core({kJob, model.kernel_signals_job, false, {kFollowers}}, {24, 80, 0, 0}),
+      : core({kJob, model.kernel_signals_job, {kFollowers}}, {24, 80, 0, 0}),
         viewer(core.add_viewer()),
         kernel_signals_job(model.kernel_signals_job) {}
 
