@@ -122,6 +122,8 @@ struct WaitCall {
   std::uint64_t rusage = 0;  ///< address, may be 0
 };
 [[nodiscard]] std::optional<WaitCall> entering_wait(const Registers& at_entry);
+/// The pid argument of a kill(2) that a process is entering, nothing if it is another call.
+[[nodiscard]] std::optional<pid_t> entering_kill(const Registers& at_entry);
 /// Registers that skip the call being entered and make it return `result`.
 [[nodiscard]] Registers skip_call(const Registers& at_entry, std::int64_t result);
 

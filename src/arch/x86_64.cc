@@ -276,6 +276,13 @@ std::optional<WaitCall> entering_wait(const Registers& at_entry) {
   return std::nullopt;
 }
 
+std::optional<pid_t> entering_kill(const Registers& at_entry) {
+  const user_regs_struct regs = unpack(at_entry);
+  if (static_cast<std::int64_t>(regs.rax) != -ENOSYS || regs.orig_rax != SYS_kill)
+    return std::nullopt;
+  return static_cast<pid_t>(regs.rdi);
+}
+
 // Kernel: a call whose number is -1 at its entry is not made, and rax is returned as it stands ->
 // one SETREGSET both skips the call and gives its result; no instant lies between the two. Source:
 // arch/x86/entry/common.c do_syscall_64.

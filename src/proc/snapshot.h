@@ -110,7 +110,7 @@ struct Process {
   /// threads.
   [[nodiscard]] bool is_zombie() const {
     const bool ended = stat.state == 'Z' || stat.state == 'X';
-    const bool alone = tids.size() == 1 && tids.front() == stat.pid;
+    const bool alone = tids.empty() || (tids.size() == 1 && tids.front() == stat.pid);
     return ended ? tids.empty() : is_exiting(stat) && alone;
   }
   friend bool operator==(const Process&, const Process&) = default;

@@ -235,8 +235,9 @@ void Loop::hung_up() {
     const Result<UniqueFd> pidfd = open_pidfd(tree_.processes[i]);
     alive = pidfd && pidfd->valid() && !has_ended(pidfd->get());
   }
+  // In exit(2) a process has no terminal any more; one that was moved has another.
   const auto root = read_stat(tree_.job_pgid);
-  moved_away_ = alive && tree_.kernel_signals_job && root && root->state != 'Z' &&
+  moved_away_ = alive && tree_.kernel_signals_job && root && root->terminal != 0 &&
                 root->terminal != pts_number(ptmx_.get());
   if (alive && !moved_away_) {
     if (Result<UniqueFd> pts = open_pts(ptmx_.get())) {

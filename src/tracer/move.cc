@@ -16,6 +16,7 @@
 #include "proc/tree_reader.h"
 #include "tracer/batch_run.h"
 #include "tracer/donor.h"
+#include "tracer/hangup_guard.h"
 #include "tracer/refusal.h"
 #include "tracer/tell.h"
 #include "tracer/terminal.h"
@@ -49,6 +50,10 @@ class Move {
       let_go();
       return moved;
     }
+    // Our copies of the old terminal would keep it from closing.
+    tracees_.reset();
+    reader_.reset();
+    (void)close(ptmx_);
     tell();
     return {};
   }
@@ -409,6 +414,8 @@ class Move {
       channel_.notice(
           "the old shell " + std::to_string(tell.shell) +
           " has not asked for its job; type `disown` there before you close its window");
+    } else if (!plan_.foreground && plan_.topology != Topology::kSessionLeader) {
+      guard_from_hangup(tell.shell, tell.job_pgid);
     }
   }
 

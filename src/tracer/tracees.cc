@@ -87,6 +87,10 @@ Result<bool> Tracees::seize_new() {
         error.what =
             "cannot trace " + std::to_string(member.pid) + " (" + printable(stat->comm) + ")";
         error.hint = "run grab as root";
+        if (const pid_t other = tracer_of(tid); other != 0) {
+          error.what += ": it is already traced by " + std::to_string(other);
+          error.hint = "end that tracer first, or let it detach";
+        }
         return tl::unexpected(std::move(error));
       }
       threads_[tid] = Thread{.pid = member.pid};

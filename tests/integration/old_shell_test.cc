@@ -185,6 +185,18 @@ void expect_no_signal_when(const std::string& kind, const char* how,
   EXPECT_THAT(second.transcript(), Not(HasSubstr("caught"))) << how;
 }
 
+// bash keeps a job that has ended in its table until it has reported it at its next prompt.
+TEST_P(OldShellAtItsPrompt, SendsNoSignalWhenItsWindowIsClosedWithoutAnotherPrompt) {
+  Shell first(GetParam());
+  SecondTerminal second;
+  const pid_t pid = first.start("tracee_zoo catch HUP TERM &");
+  ASSERT_TRUE(grabs_tree(second, first, pid));
+  first.close_window();
+  ASSERT_TRUE(wait_until([&] { return !is_alive(first.pid()); })) << all_transcripts();
+  EXPECT_TRUE(second.echoes("still here"));
+  EXPECT_THAT(second.transcript(), Not(HasSubstr("caught")));
+}
+
 TEST_P(OldShell, SendsNoSignalWhenItsWindowIsClosed) {
   expect_no_signal_when(GetParam(), "window closed", [](Shell& shell) { shell.close_window(); });
 }

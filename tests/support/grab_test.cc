@@ -273,12 +273,15 @@ testing::AssertionResult grabs_tree(SecondTerminal& second, Shell& from, pid_t p
   // Before grab has its terminal in raw mode, keys mean what they mean to any program.
   if (!wait_until([&] { return ended() || (second.modes().c_lflag & ISIG) == 0; }))
     return testing::AssertionFailure() << "grab does not show the tree\n" << all_transcripts();
-  // What traces is a child of grab, which ends when the old shell has been told.
+  // What traces is a child of grab, which ends when the old shell has been told, or stays to guard.
   const auto tracing = [&] {
     const auto grabs = children_of(second.pid());
     return std::any_of(grabs.begin(), grabs.end(), [](pid_t grab) {
       const auto own = children_of(grab);
-      return std::any_of(own.begin(), own.end(), is_alive);
+      return std::any_of(own.begin(), own.end(), [](pid_t child) {
+        const auto stat = read_stat(child);
+        return stat && is_alive(child) && stat->comm != "grab-guard";
+      });
     });
   };
   if (!wait_until([&] { return ended() || !tracing(); }))
