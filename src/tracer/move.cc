@@ -231,7 +231,7 @@ class Move {
       undo();
       return fail(ErrorKind::kSystem, "grab was killed: nobody would show the tree");
     }
-    channel_.report(Committing{moved()});
+    channel_.report(Committing{moved_but_processes()});
     if (root_run_) {
       Status root = runs_[*root_run_].start_commit();
       if (root)
@@ -380,15 +380,23 @@ class Move {
   }
 
   [[nodiscard]] Moved moved() const {
+    Moved moved = moved_but_processes();
+    std::unordered_map<pid_t, std::uint64_t> start_times;
+    for (const proc::Process& process : snapshot_.processes)
+      start_times[process.stat.pid] = process.stat.start_time;
+    for (const ProcessPlan& plan : plan_.processes) {
+      if (plan.role == Role::kRoot || plan.role == Role::kFollower)
+        moved.processes.push_back({plan.pid, start_times[plan.pid]});
+    }
+    return moved;
+  }
+
+  /// For while the tree stands still: the processes have been reported as held.
+  [[nodiscard]] Moved moved_but_processes() const {
     Moved moved;
     moved.root_name = name_of(*snapshot_.find(plan_.root));
     moved.old_terminal = snapshot_.old_terminal.name;
     moved.topology = plan_.topology;
-    for (const ProcessPlan& plan : plan_.processes) {
-      if (plan.role != Role::kRoot && plan.role != Role::kFollower)
-        continue;
-      moved.processes.push_back({plan.pid, snapshot_.find(plan.pid)->stat.start_time});
-    }
     moved.job_pgid = plan_.job_pgid;
     moved.follower_pgids = plan_.follower_pgids;
     moved.redraw = plan_.redraw;

@@ -164,6 +164,7 @@ Result<MoveResult> move_tree(pid_t named, const MoveOptions& options, int ptmx) 
                 "the tree goes on where it was; run grab again");
   }
   // Somebody is there already, and would lose the terminal with us.
+  committing->processes = held.processes;
   committing->warnings.push_back("the tracer was killed in the middle of the move: processes of " +
                                  committing->root_name + " may be left on " +
                                  committing->old_terminal +
