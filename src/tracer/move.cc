@@ -128,6 +128,9 @@ class Move {
     // The first look knows best who was stopped: now all are.
     GRAB_TRY(MovePlan plan, plan_move(snapshot_, options_));
     plan.leave_screen = plan_.leave_screen;
+    // Those that have left the screen set up the new one by themselves: a size that changes while
+    // they do can cost a key that is typed then (less: seen).
+    std::erase_if(plan.redraw, [this](pid_t pid) { return screen_left_.count(pid) != 0; });
     for (const pid_t pid : screen_left_)
       plan.continue_after.push_back(pid);
     for (const pid_t pid : stopped_for_shell_)
