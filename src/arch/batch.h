@@ -87,9 +87,6 @@ struct BatchFailure {
 /// Address of the call that a stop inside the batch is at.
 [[nodiscard]] std::uint64_t batch_position(const Registers& at_stop);
 
-/// Whether the instruction pointer is inside the batch code that lies at `code`.
-[[nodiscard]] bool inside_batch(const Registers& regs, std::uint64_t code);
-
 /// The stopped state as the *kernel* should find it again when the tracer lets go: the same, but an
 /// -EINTR that only the tracer's stop has caused becomes a restart.
 // Kernel: epoll_wait, semop, sigtimedwait return -EINTR and not -ERESTART* after a ptrace stop

@@ -202,11 +202,6 @@ std::uint64_t batch_position(const Registers& at_stop) {
   return unpack(at_stop).rbx;
 }
 
-bool inside_batch(const Registers& regs, std::uint64_t code) {
-  const std::uint64_t ip = instruction_pointer(regs);
-  return ip >= code && ip < code + batch_code_size();
-}
-
 Registers resume_by_kernel(const Registers& stopped) {
   user_regs_struct regs = unpack(stopped);
   if (static_cast<std::int64_t>(regs.orig_rax) >= 0 &&

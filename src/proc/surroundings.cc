@@ -26,15 +26,6 @@ namespace {
 // Room for the few files of one process read once.
 constexpr std::size_t kFewFiles = 1024;
 
-std::optional<Stat> stat_of(pid_t pid) {
-  std::string text;
-  const std::string path = "/proc/" + std::to_string(pid) + "/stat";
-  if (read_whole_at(AT_FDCWD, path.c_str(), text) != 0)
-    return std::nullopt;
-  Result<Stat> stat = parse_stat(text);
-  return stat ? std::optional(std::move(*stat)) : std::nullopt;
-}
-
 bool is_ptmx_link(int fd_directory, const std::string& number) {
   std::array<char, 256> link{};
   const ssize_t length = ::readlinkat(fd_directory, number.c_str(), link.data(), link.size());
@@ -77,6 +68,15 @@ bool keeps_ptmx(pid_t pid, int index) {
 }
 
 }  // namespace
+
+std::optional<Stat> stat_of(pid_t pid) {
+  std::string text;
+  const std::string path = "/proc/" + std::to_string(pid) + "/stat";
+  if (read_whole_at(AT_FDCWD, path.c_str(), text) != 0)
+    return std::nullopt;
+  Result<Stat> stat = parse_stat(text);
+  return stat ? std::optional(std::move(*stat)) : std::nullopt;
+}
 
 std::vector<pid_t> lineage_of(pid_t pid) {
   std::vector<pid_t> lineage;

@@ -5,12 +5,16 @@
 
 #include <sys/types.h>
 
+#include <optional>
 #include <vector>
 
 #include "base/error.h"
 #include "proc/snapshot.h"
 
 namespace grab::proc {
+
+/// /proc/PID/stat of any process or thread; nothing if it is not there.
+[[nodiscard]] std::optional<Stat> stat_of(pid_t pid);
 
 /// The process, its parent, and so on up to 1 (or to where our pid namespace ends).
 [[nodiscard]] std::vector<pid_t> lineage_of(pid_t pid);

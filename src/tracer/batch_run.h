@@ -52,6 +52,9 @@ class BatchRun {
   };
   [[nodiscard]] std::optional<OtherFlag> other_flag() const { return other_flag_; }
 
+  /// Whether the process is inside its batch: from a start until leave().
+  [[nodiscard]] bool is_inside() const { return entered_; }
+
   /// Takes the process out of its batch, still stopped: another table can be loaded then.
   void leave();
 

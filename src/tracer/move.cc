@@ -346,7 +346,8 @@ class Move {
 
   void undo() {
     for (std::size_t i = prepared_; i-- > 0;) {
-      if (runs_[i].start_undo())
+      // One that has left its batch has been undone, and its table may be gone.
+      if (runs_[i].is_inside() && runs_[i].start_undo())
         (void)runs_[i].await();
     }
   }

@@ -14,18 +14,13 @@
 
 #include "base/text.h"
 #include "proc/parse.h"
+#include "proc/surroundings.h"
 
 namespace grab::tracer {
 namespace {
 
 bool is_job_stop(int signo) {
   return signo == SIGTSTP || signo == SIGSTOP || signo == SIGTTIN || signo == SIGTTOU;
-}
-
-Result<proc::Stat> read_stat(pid_t tid) {
-  std::ifstream file("/proc/" + std::to_string(tid) + "/stat");
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
-  return proc::parse_stat(text);
 }
 
 pid_t tracer_of(pid_t tid) {
@@ -75,7 +70,7 @@ Result<bool> Tracees::seize_new() {
       if (const Status seized = seize(tid); !seized) {
         // Kernel: SEIZE of a thread that has ended, or of a zombie, is refused like one that is not
         // allowed -> the next scan tells which it was. Source: kernel/ptrace.c ptrace_attach; seen.
-        const Result<proc::Stat> stat = read_stat(tid);
+        const std::optional<proc::Stat> stat = proc::stat_of(tid);
         if (!stat || stat->state == 'Z' || stat->state == 'X' || proc::is_exiting(*stat))
           continue;
         if (tracer_of(tid) == getpid()) {  // born under trace; its first stop is not yet collected
@@ -280,14 +275,14 @@ void Tracees::release_vfork_children() {
   for (auto& [tid, thread] : threads_) {
     if (thread.state != State::kRunning)
       continue;
-    const Result<proc::Stat> stat = read_stat(tid);
+    const std::optional<proc::Stat> stat = proc::stat_of(tid);
     if (!stat || stat->state != 'D')
       continue;
     for (auto& [child, candidate] : threads_) {
       if (candidate.state != State::kStopped || candidate.pid == thread.pid ||
           child != candidate.pid)
         continue;
-      const Result<proc::Stat> child_stat = read_stat(child);
+      const std::optional<proc::Stat> child_stat = proc::stat_of(child);
       if (!child_stat || child_stat->ppid != thread.pid || !share_memory(child, thread.pid))
         continue;
       vfork_children_.insert(child);
@@ -301,7 +296,7 @@ Error Tracees::not_stopping() const {
   for (const auto& [tid, thread] : threads_) {
     if (thread.state == State::kStopped)
       continue;
-    const Result<proc::Stat> stat = read_stat(tid);
+    const std::optional<proc::Stat> stat = proc::stat_of(tid);
     if (!stat)
       continue;
     const std::string name = std::to_string(tid) + " (" + printable(stat->comm) + ")";

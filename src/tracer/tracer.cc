@@ -11,10 +11,9 @@
 #include <cerrno>
 #include <chrono>
 #include <ctime>
-#include <fstream>
-#include <iterator>
+#include <optional>
 
-#include "proc/parse.h"
+#include "proc/surroundings.h"
 #include "proc/tree_reader.h"
 #include "tracer/move.h"
 #include "tracer/report.h"
@@ -78,12 +77,8 @@ std::optional<std::string> read_line(int fd, std::string& buffer) {
 }
 
 std::optional<proc::Stat> stat_of(const Moved::Process& process) {
-  std::ifstream file("/proc/" + std::to_string(process.pid) + "/stat");
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
-  const auto stat = proc::parse_stat(text);
-  if (!stat || stat->start_time != process.start_time)
-    return std::nullopt;
-  return *stat;
+  const auto stat = proc::stat_of(process.pid);
+  return stat && stat->start_time == process.start_time ? stat : std::nullopt;
 }
 
 /// Sends what a dead tracer has left in a SIGSTOP on its way.
