@@ -124,6 +124,10 @@ void leave_no_zombies() {
   (void)sigaction(SIGCHLD, &action, nullptr);
 }
 
+Error not_wired(const std::string& what) {
+  return {ErrorKind::kUnsupported, 0, what + " cannot be done in this build", {}};
+}
+
 int run(int argc, char** argv) {
   open_standard_descriptors();
   leave_no_zombies();
@@ -132,7 +136,7 @@ int run(int argc, char** argv) {
     return report(options.error(), cli::wants_json(argc, argv));
   switch (options->action) {
     case cli::Action::kHelp:
-      write_all(STDOUT_FILENO, cli::help_text());
+      write_all(STDOUT_FILENO, cli::help_text(options->about));
       return 0;
     case cli::Action::kVersion:
       write_all(STDOUT_FILENO, "grab " GRAB_VERSION "\n");
@@ -141,7 +145,18 @@ int run(int argc, char** argv) {
       return dry_run(*options);
     case cli::Action::kMove:
       break;
+    case cli::Action::kAttach:
+    case cli::Action::kList:
+    case cli::Action::kDetach:
+    case cli::Action::kSend:
+    case cli::Action::kPeek:
+    case cli::Action::kWait:
+    case cli::Action::kSignal:
+    case cli::Action::kRun:
+      return report(not_wired("this command"), options->json);
   }
+  if (options->detached || !options->log.empty() || !options->record.empty())
+    return report(not_wired("--detached, --log and --record"), false);
   const auto status = move(*options);
   return status ? *status : report(status.error(), false);
 }

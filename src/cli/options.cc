@@ -2,110 +2,158 @@
 #include "cli/options.h"
 
 #include <algorithm>
-#include <charconv>
+#include <cctype>
 #include <string>
-#include <system_error>
-#include <vector>
-
-#include <boost/program_options/errors.hpp>
-#include <boost/program_options/options_description.hpp>
-#include <boost/program_options/parsers.hpp>
-#include <boost/program_options/value_semantic.hpp>
+#include <utility>
 
 #include "base/text.h"
+#include "cli/split.h"
+#include "cli/words.h"
 
 namespace grab::cli {
 namespace {
 
-namespace po = boost::program_options;
+using Words = std::vector<std::string>;
 
-constexpr const char* kTryHelp = "try grab --help";
+struct Command {
+  Action action;
+  Syntax syntax;
+  Status (*take_words)(const Words& words, Options& options);
+};
 
-tl::unexpected<Error> usage(std::string what, std::string hint = kTryHelp) {
+bool is_command(std::string_view word);
+
+tl::unexpected<Error> usage(std::string what, std::string hint) {
   return fail(ErrorKind::kUsage, std::move(what), std::move(hint));
 }
 
-bool all_digits(std::string_view word) {
-  return !word.empty() &&
-         std::all_of(word.begin(), word.end(), [](char c) { return c >= '0' && c <= '9'; });
+std::string quoted(std::string_view word) {
+  return "\"" + printable(word) + "\"";
 }
 
-bool negative_number(std::string_view word) {
-  return word.starts_with('-') && all_digits(word.substr(1));
-}
+// ---- the words that are no options
 
-Result<pid_t> parse_pid(std::string_view word) {
-  if (negative_number(word))
-    return usage(std::string(word) + " is not a process id: they begin at 1");
-  if (!all_digits(word))
-    return usage("\"" + printable(word) + "\" is not a process id: that is a decimal number");
-  long number = 0;
-  const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), number);
-  if (error != std::errc{} || number > kLargestPid) {
-    return usage(std::string(word) + " is not a process id: the largest is " +
-                 std::to_string(kLargestPid));
+Status take_pid(const Words& words, Options& options) {
+  if (words.empty())
+    return usage("no process id was given", try_help());
+  for (const std::string& word : words) {
+    Result<pid_t> pid = parse_pid(word);
+    if (!pid && is_command(word))
+      pid.error().hint = "the command comes first: grab " + word;
+    GRAB_CHECK(pid);
+    if (options.pid != 0) {
+      return usage("more than one process id was given: " + std::to_string(options.pid) + " and " +
+                       std::to_string(*pid),
+                   "one grab moves one tree; --tree takes in all that is below the process");
+    }
+    options.pid = *pid;
   }
-  if (number == 0)
-    return usage("0 is not a process id: they begin at 1");
-  return static_cast<pid_t>(number);
+  return {};
 }
 
-// from_chars also takes "inf" and "nan"; the comparison is false for both.
-Result<double> parse_timeout(std::string_view word) {
-  double seconds = 0;
-  const char* const last = word.data() + word.size();
-  const auto [end, error] = std::from_chars(word.data(), last, seconds);
-  if (error != std::errc{} || end != last || !(seconds > 0 && seconds <= kLongestTimeout)) {
-    return usage("--timeout " + printable(word) +
-                 " is not a time: that is a number of seconds, more than 0 and at most 86400");
+Status take_nothing(const Words& words, Options& /*options*/) {
+  if (!words.empty())
+    return usage("grab list takes no name, but " + quoted(words[0]) + " was given",
+                 "it lists every tree");
+  return {};
+}
+
+Status take_target(const Words& words, Options& options) {
+  if (words.size() > 1) {
+    return usage("more than one tree was named: " + quoted(words[0]) + " and " + quoted(words[1]),
+                 "grab list shows what they are called");
   }
-  return seconds;
+  if (!words.empty()) {
+    GRAB_TRY(options.target, parse_target(words[0]));
+  }
+  return {};
 }
 
-po::options_description known_options() {
-  po::options_description known;
-  auto add = known.add_options();
-  for (const char* flag :
-       {"tree", "force", "force-stdio", "keep-session", "keep-stopped", "keep-job", "json",
-        "dry-run,N", "verbose,v", "help,h", "version,V", "detached"})
-    add(flag, "");
-  add("timeout", po::value<std::string>(), "");
+Status take_target_and_text(const Words& words, Options& options) {
+  constexpr const char* kForm = "it is grab send NAME TEXT, such as grab send make.4711 'y\\r'";
+  if (words.empty())
+    return usage("no tree was named that is to get the text", kForm);
+  GRAB_TRY(options.target, parse_target(words[0]));
+  const Words text(words.begin() + (words.size() > 1 && words[1] == "--" ? 2 : 1), words.end());
+  if (text.empty())
+    return usage("no text was given that is to be typed", kForm);
+  for (std::size_t i = 0; i < text.size(); ++i)
+    options.text += (i > 0 ? " " : "") + text[i];
+  if (!options.literal) {
+    GRAB_TRY(options.text, unescape(options.text));
+  }
+  return {};
+}
+
+Status take_target_and_signal(const Words& words, Options& options) {
+  constexpr const char* kForm = "it is grab signal NAME SIGNAL, such as grab signal make.4711 TERM";
+  if (words.size() < 2) {
+    return usage(
+        words.empty() ? "no tree was named that is to get the signal" : "no signal was given",
+        kForm);
+  }
+  if (words.size() > 2)
+    return usage("one signal at a time, but " + quoted(words[2]) + " was given too", kForm);
+  GRAB_TRY(options.target, parse_target(words[0]));
+  GRAB_TRY(options.signo, parse_signal(words[1]));
+  return {};
+}
+
+Status take_command(const Words& words, Options& options) {
+  if (words.empty() || words[0].empty())
+    return usage("no command was given that is to be run",
+                 "it is grab run COMMAND, such as grab run make -j4");
+  options.command = words;
+  return {};
+}
+
+// ---- which command has what
+
+const std::vector<Command>& commands() {
+  static const std::vector<Command> known = {
+      {Action::kMove,
+       {.command = "",
+        .flags = {"tree", "force", "force-stdio", "keep-session", "keep-stopped", "keep-job",
+                  "json", "dry-run,N", "verbose,v", "help,h", "version,V", "detached"},
+        .values = {"timeout", "name", "log", "record", "detach-key,e"}},
+       take_pid},
+      {Action::kAttach,
+       {.command = "attach",
+        .flags = {"read-only,r", "detach-others,d", "verbose,v", "help,h"},
+        .values = {"detach-key,e"}},
+       take_target},
+      {Action::kList, {.command = "list", .flags = {"json", "help,h"}}, take_nothing},
+      {Action::kDetach, {.command = "detach", .flags = {"help,h"}}, take_target},
+      {Action::kSend,
+       {.command = "send", .flags = {"literal,l", "help,h"}, .first_word_ends_options = true},
+       take_target_and_text},
+      {Action::kPeek, {.command = "peek", .flags = {"help,h"}}, take_target},
+      {Action::kWait, {.command = "wait", .flags = {"help,h"}}, take_target},
+      {Action::kSignal, {.command = "signal", .flags = {"help,h"}}, take_target_and_signal},
+      {Action::kRun,
+       {.command = "run",
+        .flags = {"detached", "verbose,v", "help,h"},
+        .values = {"name", "log", "record", "detach-key,e"},
+        .first_word_ends_options = true},
+       take_command},
+  };
   return known;
 }
 
-// The Error of what Boost found fault with.
-tl::unexpected<Error> syntax_error(const po::error_with_option_name& error) {
-  const std::string option = printable(error.get_option_name());
-  if (negative_number(option))
-    return tl::unexpected(parse_pid(option).error());
-  if (dynamic_cast<const po::unknown_option*>(&error) != nullptr)
-    return usage("there is no option " + option);
-  const auto* syntax = dynamic_cast<const po::invalid_command_line_syntax*>(&error);
-  if (syntax != nullptr && syntax->kind() == po::invalid_syntax::extra_parameter)
-    return usage("the option " + option + " takes no value");
-  if (syntax != nullptr && (syntax->kind() == po::invalid_syntax::missing_parameter ||
-                            syntax->kind() == po::invalid_syntax::empty_adjacent_parameter))
-    return usage("the option " + option + " needs a value");
-  return usage(printable(error.what()));
+// The command that the first word is; else the move.
+const Command& find_command(std::string_view word) {
+  const std::vector<Command>& known = commands();
+  const auto found = std::find_if(known.begin() + 1, known.end(), [&](const Command& command) {
+    return command.syntax.command == word;
+  });
+  return found == known.end() ? known.front() : *found;
 }
 
-// A command line cut into options and other words, with nothing decided yet.
-Result<std::vector<po::option>> split(int argc, const char* const* argv) {
-  namespace style = po::command_line_style;
-  const po::options_description known = known_options();
-  try {
-    return po::command_line_parser(std::vector<std::string>(argv + std::min(argc, 1), argv + argc))
-        .options(known)
-        // An abbreviation would change its meaning with the next option that is added.
-        .style(style::unix_style & ~style::allow_guessing)
-        .run()
-        .options;
-  } catch (const po::error_with_option_name& error) {
-    return syntax_error(error);
-  } catch (const po::error& error) {
-    return usage(printable(error.what()));
-  }
+bool is_command(std::string_view word) {
+  return !find_command(word).syntax.command.empty();
 }
+
+// ---- the options
 
 // The flags that only set something, by their long names.
 bool set_flag(const std::string& name, Options& options) {
@@ -121,6 +169,10 @@ bool set_flag(const std::string& name, Options& options) {
       {"keep-job", options.move.keep_job},
       {"json", options.json},
       {"verbose", options.verbose},
+      {"detached", options.detached},
+      {"read-only", options.read_only},
+      {"detach-others", options.detach_others},
+      {"literal", options.literal},
   };
   for (const auto& known : flags) {
     if (known.name == name) {
@@ -131,97 +183,122 @@ bool set_flag(const std::string& name, Options& options) {
   return false;
 }
 
-Status take_option(const po::option& option, Options& options) {
-  const std::string& name = option.string_key;
+Status take_option(const SplitLine::Option& option, Options& options) {
+  const auto& [name, value] = option;
   if (set_flag(name, options))
     return {};
-  if (name == "timeout") {
-    GRAB_TRY(options.move.timeout_s, parse_timeout(option.value.at(0)));
-  } else if (name == "detached") {
-    return usage("--detached comes with the relay that can be detached (a later release)",
-                 "without it, grab shows the tree on this terminal");
-  } else if (name == "help") {
+  if (name == "help") {
     options.action = Action::kHelp;
   } else if (name == "version" && options.action != Action::kHelp) {
     options.action = Action::kVersion;
   } else if (name == "dry-run" && options.action == Action::kMove) {
     options.action = Action::kDryRun;
+  } else if (name == "timeout") {
+    GRAB_TRY(options.move.timeout_s, parse_timeout(value));
+  } else if (name == "detach-key") {
+    GRAB_TRY(options.detach_key, parse_key(value));
+  } else if (name == "name") {
+    GRAB_TRY(options.name, parse_name(value));
+  } else if (name == "log" || name == "record") {
+    if (value.empty())
+      return usage("--" + name + " needs the path of a file", try_help());
+    (name == "log" ? options.log : options.record) = value;
   }
   return {};
 }
 
-Status take_word(std::string_view word, Options& options) {
-  GRAB_TRY(const pid_t pid, parse_pid(word));
-  if (options.pid != 0) {
-    return usage("more than one process id was given: " + std::to_string(options.pid) + " and " +
-                     std::to_string(pid),
-                 "one grab moves one tree; --tree takes in all that is below the process");
+// What each option alone does not show.
+Status check_together(const Options& options) {
+  if (options.json && options.action == Action::kMove)
+    return usage("--json goes with --dry-run: it is the plan that is printed as JSON", try_help());
+  if (!options.log.empty() && options.log == options.record) {
+    return usage("--log and --record name the same file, " + quoted(options.log),
+                 "they write differently: give each its own");
   }
-  options.pid = pid;
   return {};
+}
+
+// Words that other programs have for what grab has a word for.
+std::string_view synonym(std::string_view word) {
+  constexpr std::pair<std::string_view, std::string_view> kKnown[] = {
+      {"ls", "list"},         {"ps", "list"},     {"status", "list"},       {"resume", "attach"},
+      {"reattach", "attach"}, {"kill", "signal"}, {"stuff", "send"},        {"type", "send"},
+      {"capture", "peek"},    {"screen", "peek"}, {"exec", "run"},          {"start", "run"},
+      {"new", "run"},         {"a", "attach"},    {"disconnect", "detach"},
+  };
+  for (const auto& [theirs, ours] : kKnown) {
+    if (theirs == word)
+      return ours;
+  }
+  return {};
+}
+
+std::string_view suggestion(std::string_view word) {
+  std::vector<std::string_view> known = {"help"};
+  for (const Command& command : commands())
+    known.push_back(command.syntax.command);
+  const std::string_view ours = synonym(word);
+  return ours.empty() ? nearest_word(word, known) : ours;
+}
+
+bool begins_with_letter(std::string_view word) {
+  return !word.empty() && std::isalpha(static_cast<unsigned char>(word[0])) != 0;
+}
+
+// A first word that was meant as a command, or as the name of a tree.
+tl::unexpected<Error> unknown_command(const std::string& word) {
+  const std::string_view meant = suggestion(word);
+  return usage(quoted(word) + " is neither a process id nor a command",
+               meant.empty()
+                   ? "a tree that was moved before is shown by grab attach NAME; " + try_help()
+                   : "did you mean grab " + std::string(meant) + "?");
+}
+
+// grab help [COMMAND]
+Result<Options> parse_help(const Words& words) {
+  Options options;
+  options.action = Action::kHelp;
+  if (words.empty())
+    return options;
+  if (!is_command(words[0]))
+    return usage("there is no command " + quoted(words[0]), try_help());
+  options.about = find_command(words[0]).action;
+  return options;
+}
+
+Result<Options> parse_line(const Command& command, const Words& line) {
+  GRAB_TRY(const SplitLine split, split_line(line, command.syntax));
+  Options options;
+  options.action = options.about = command.action;
+  for (const SplitLine::Option& option : split.options)
+    GRAB_CHECK(take_option(option, options));
+  if (options.action == Action::kHelp || options.action == Action::kVersion)
+    return options;
+  GRAB_CHECK(command.take_words(split.words, options));
+  GRAB_CHECK(check_together(options));
+  return options;
 }
 
 }  // namespace
 
 Result<Options> parse_options(int argc, const char* const* argv) {
-  GRAB_TRY(const std::vector<po::option> split_line, split(argc, argv));
-  Options options;
-  for (const po::option& option : split_line) {
-    if (!option.string_key.empty()) {
-      GRAB_CHECK(take_option(option, options));
-      continue;
-    }
-    if (option.value != option.original_tokens)  // "--=3": an option without a name
-      return usage("there is no option " + printable(option.original_tokens.at(0)));
-    for (const std::string& word : option.value)
-      GRAB_CHECK(take_word(word, options));
-  }
-  if (options.action == Action::kHelp || options.action == Action::kVersion)
-    return options;
-  if (options.pid == 0)
-    return usage("no process id was given");
-  if (options.json && options.action != Action::kDryRun)
-    return usage("--json goes with --dry-run: it is the plan that is printed as JSON");
-  return options;
+  const Words line(argv + std::min(argc, 1), argv + argc);
+  const std::string word = line.empty() ? "" : line[0];
+  if (is_command(word))
+    return parse_line(find_command(word), Words(line.begin() + 1, line.end()));
+  if (word == "help")
+    return parse_help(Words(line.begin() + 1, line.end()));
+  if (begins_with_letter(word))
+    return unknown_command(word);
+  return parse_line(commands().front(), line);
 }
 
 bool wants_json(int argc, const char* const* argv) {
   const std::vector<std::string_view> words(argv, argv + argc);
+  if (words.size() > 1 && is_command(words[1]) && words[1] != "list")
+    return false;
   const auto end = std::find(words.begin(), words.end(), "--");
   return std::find(words.begin(), end, "--json") != end;
-}
-
-std::string_view help_text() {
-  return R"(usage: grab [OPTION]... PID
-
-Moves a running process from the terminal that it was started on to this one.
-It lives on with its process id; nothing is restarted and no output is lost.
-
-  PID              one process; refused if others on its terminal belong to it
-  --tree PID       the process and all below it, and the rest of its pipeline
-
-  -N, --dry-run    print what would be done to which process; change nothing
-      --json       with --dry-run: print it for programs
-      --timeout S  give up, with nothing changed, when the tree is not frozen
-                   after S seconds (2)
-      --force      try in spite of a seccomp filter
-      --force-stdio
-                   move the descriptors 0-2 though no terminal is there
-      --keep-session
-                   leave every process in its session, with no controlling
-                   terminal; grab passes the signals of the keyboard on
-      --keep-stopped
-                   leave a stopped job stopped
-      --keep-job   do not tell the old shell that the job has gone
-  -v, --verbose    say more: the plan before it is carried out; with --dry-run,
-                   also the tree that is refused
-  -h, --help       print this
-  -V, --version    print the version
-
-Exit status: that of the tree, where the kernel tells it; 2 for a wrong command
-line, 124 timed out, 125 refused or failed, 126 no permission, 127 no such
-process. From 124 to 127, nothing was changed. See grab(1).
-)";
 }
 
 }  // namespace grab::cli
