@@ -20,13 +20,9 @@
 
 #include "relay/byte_ring.h"
 #include "relay/tracker.h"
+#include "relay/window_size.h"
 
 namespace grab::relay {
-
-struct WindowSize {
-  unsigned short rows = 0, columns = 0, x_pixels = 0, y_pixels = 0;
-  friend bool operator==(const WindowSize&, const WindowSize&) = default;
-};
 
 /// What does not change while the tree lives. The fields are those of MovedTree.
 struct Job {
