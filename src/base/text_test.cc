@@ -40,6 +40,28 @@ TEST(Printable, ReplacesWhatIsNotUtf8) {
   EXPECT_EQ(printable("a\x80z"), "a?z");             // a lone continuation
 }
 
+TEST(Printable, ReplacesWhatTurnsTheDirectionOfWriting) {
+  for (const std::string hidden : {"\u202a", "\u202b", "\u202c", "\u202d", "\u202e", "\u2066",
+                                   "\u2067", "\u2068", "\u2069", "\u200e", "\u200f", "\u061c"}) {
+    const std::string shown = std::string(hidden.size(), '?');
+    EXPECT_EQ(printable("a" + hidden + "z"), "a" + shown + "z") << hidden;
+  }
+}
+
+TEST(Printable, ReplacesWhatShowsNothing) {
+  for (const std::string hidden : {"\u200b", "\u200d", "\u2060", "\u2028", "\u2029", "\ufeff",
+                                   "\u00ad", "\u3164", "\U000E0041"}) {
+    const std::string shown = std::string(hidden.size(), '?');
+    EXPECT_EQ(printable("a" + hidden + "z"), "a" + shown + "z") << hidden;
+  }
+}
+
+TEST(Printable, LeavesTheNeighboursOfThoseAlone) {
+  for (const std::string seen : {"\u2010", "\u2027", "\u202f", "\u2030", "\u2070", "\u05d0",
+                                 "\u0627", "e\u0301", "\ufefe", "\U0001F600"})
+    EXPECT_EQ(printable(seen), seen) << seen;
+}
+
 TEST(Printable, ReplacesWhatIsCutOff) {
   const std::string smile = "\U0001F600";
   for (std::size_t n = 1; n < smile.size(); ++n)
