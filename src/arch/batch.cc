@@ -27,6 +27,7 @@ constexpr std::uint16_t kAnyResult = 0x10;
 constexpr std::uint16_t kYieldsDescriptor = 0x20;
 constexpr std::uint16_t kLeavesPage = 0x40;
 constexpr std::uint16_t kEnd = 0x80;
+constexpr std::uint16_t kZeroWillDo = 0x100;
 
 /// Whether the argument is too wide for a packed call, which then says where its eight bytes lie.
 bool is_wide(Argument argument) {
@@ -37,6 +38,8 @@ PackedCall pack(const Call& call, std::size_t pointers_before) {
   PackedCall packed{call.number, 0, call.expected, {}};
   if (call.any_result)
     packed.flags |= kAnyResult;
+  if (call.zero_will_do)
+    packed.flags |= kZeroWillDo;
   if (call.yields_descriptor)
     packed.flags |= kYieldsDescriptor;
   if (call.leaves_page)

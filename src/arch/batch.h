@@ -38,6 +38,7 @@ struct Call {
   std::array<Argument, 4> args{};
   std::int32_t expected = 0;
   bool any_result = false;         ///< go on whatever it returns
+  bool zero_will_do = false;       ///< go on at 0, too
   bool yields_descriptor = false;  ///< an unexpected result that is a descriptor is closed at once
   bool leaves_page = false;  ///< then go on with the first call of the table at the far address
   bool is_end = false;       ///< not a call: put back the registers and return

@@ -141,6 +141,30 @@ TEST(Batch, GoesToTheFailureCallAtTheFirstUnexpectedResult) {
   EXPECT_EQ(failure->result, -EBADF);
 }
 
+TEST(Batch, TakesZeroForGoodWhereItWillDoAndNothingElse) {
+  SpinningTracee tracee;
+  const Registers before = tracee.registers();
+  const Argument none{999};
+  const auto closing = [&](Argument fd, std::int32_t expected) {
+    Call made = call(SYS_close, {{fd, {}, {}, {}}}, expected);
+    made.zero_will_do = true;
+    return made;
+  };
+  CallTable table;
+  table.calls = {closing(none, -EBADF), closing({2}, -EBADF), closing(none, -EEXIST), tracee.stop(),
+                 end()};
+  tracee.write(tracee.code(), batch_code(before));
+  tracee.write(tracee.table(), encode(table, tracee.table()));
+  tracee.set(
+      enter_batch(before, {.code = tracee.code(), .table = tracee.table(), .failure_call = 3}));
+  tracee.go();
+  ASSERT_EQ(tracee.wait_stop(), SIGSTOP);
+  const auto failure = batch_failure(tracee.registers(), tracee.table());
+  ASSERT_TRUE(failure.has_value());
+  EXPECT_EQ(failure->call, 2U);
+  EXPECT_EQ(failure->result, -EBADF);
+}
+
 TEST(Batch, ClosesADescriptorThatCameOutOtherThanExpected) {
   SpinningTracee tracee;
   const Registers before = tracee.registers();

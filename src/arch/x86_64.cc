@@ -46,7 +46,11 @@ grab_batch_begin:
   jnz 2f
   movsxd rcx, dword ptr [rbx+4]
   cmp rax, rcx
-  jne 4f
+  je 2f
+  test r15d, 0x100          # 0 will do, too
+  jz 4f
+  test rax, rax
+  jnz 4f
 2:add rbx, 24
   jmp 0b
 3:mov rbx, r8

@@ -22,14 +22,15 @@ namespace {
 
 constexpr unsigned kKernelThread = 0x00200000;  // PF_KTHREAD
 
-// A denial makes the process unreadable and is no failure; an end of the process is one. Anything
-// else (a file that this kernel does not have) leaves the value that says "unknown".
+// A denial makes the process unreadable and is no failure; a file that this kernel does not have
+// leaves the value that says "unknown". Anything else (its end, no descriptor left for us) is one:
+// what is not known must not be taken for what is not there.
 Result<void> tolerate(const Error& error, bool* readable) {
   if (error.kind == ErrorKind::kPermission)
     *readable = false;
-  if (error.err == ESRCH)
-    return tl::unexpected(error);
-  return {};
+  if (error.kind == ErrorKind::kPermission || error.err == ENOENT)
+    return {};
+  return tl::unexpected(error);
 }
 
 bool is_dead(char state) {
@@ -76,7 +77,7 @@ Result<void> read_program(ProcessFiles& files, Process& process) {
 }
 
 // A copy of descriptor `fd` with its fstat(2). Invalid if it has been closed meanwhile.
-Result<UniqueFd> take_copy(int pidfd, int fd, struct stat& st) {
+Result<UniqueFd> take_copy(int pidfd, pid_t pid, int fd, struct stat& st) {
   int err = 0;
   UniqueFd copy = copy_of(pidfd, fd, &err);
   if (err == EBADF)
@@ -85,7 +86,8 @@ Result<UniqueFd> take_copy(int pidfd, int fd, struct stat& st) {
     return fail(ErrorKind::kUnsupported, "this kernel has no pidfd_getfd(2)",
                 "Linux 5.6 or newer is needed");
   if (!copy.valid() || ::fstat(copy.get(), &st) != 0)
-    return fail_errno(err != 0 ? err : errno, "pidfd_getfd of " + std::to_string(fd));
+    return fail_errno(err != 0 ? err : errno, "pidfd_getfd of descriptor " + std::to_string(fd) +
+                                                   " of " + std::to_string(pid));
   return copy;
 }
 
@@ -216,7 +218,7 @@ Result<void> DetailsReader::read_live(Node& node, Details& details) {
   if (memory)
     details.execve_unseen =
         node.parent != 0 && same_address_space(node.files.speaker(), node.parent);
-  else
+  else if (memory.error().err != EMFILE)  // it is opened for each use then
     GRAB_CHECK(tolerate(memory.error(), &process.readable));
   return read_descriptors(node, details);
 }
@@ -251,7 +253,7 @@ Result<void> DetailsReader::read_descriptors(Node& node, Details& details) {
 
 Result<void> DetailsReader::read_one(Node& node, int pidfd, int fd, Details& details) {
   struct stat st {};
-  GRAB_TRY(UniqueFd copy, take_copy(pidfd, fd, st));
+  GRAB_TRY(UniqueFd copy, take_copy(pidfd, node.pid, fd, st));
   if (!copy.valid())
     return {};
   details.process.open_fds.push_back(fd);
@@ -373,7 +375,7 @@ Result<bool> DetailsReader::same_descriptors(Node& node) const {
 
 bool DetailsReader::same_other(Node& node, int pidfd, const OtherFd& before) const {
   struct stat st {};
-  Result<UniqueFd> copy = take_copy(pidfd, before.fd, st);
+  Result<UniqueFd> copy = take_copy(pidfd, node.pid, before.fd, st);
   if (!copy || !copy->valid())
     return false;
   OtherFd now = describe(before.fd, st);

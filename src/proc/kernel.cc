@@ -15,11 +15,17 @@
 #include <cstdint>
 #include <cstring>
 
+#include "base/fault.h"
+
 namespace grab::proc {
 namespace {
 
 // 0: the same; 1, 2, 3: different; -1 with errno. Source: kcmp(2).
 long kcmp(pid_t a, pid_t b, int type, std::uint64_t index_a, std::uint64_t index_b) {
+  if (const int err = fault("kcmp", type, EPERM); err != 0) {
+    errno = err;
+    return -1;
+  }
   return ::syscall(SYS_kcmp, a, b, type, index_a, index_b);
 }
 
@@ -31,10 +37,14 @@ UniqueFd checked(long fd, int* err) {
 }  // namespace
 
 UniqueFd open_at(int dir_fd, const char* path, int flags, int* err) {
+  if ((*err = fault("openat", path, ENFILE)) != 0)
+    return UniqueFd();
   return checked(::openat(dir_fd, path, flags | O_CLOEXEC), err);
 }
 
 int read_whole(int fd, std::string& out) {
+  if (const int err = fault("read", "", EIO); err != 0)
+    return err;
   // Kernel: a text file of /proc is made record by record in a buffer of a page, and larger only
   // for a larger record; a read gives all that fits. No record of the files with more than one is
   // longer than half a page, so that less than that is all there is, and the read that would give 0
@@ -65,6 +75,8 @@ int read_whole_at(int dir_fd, const char* path, std::string& out) {
 
 int list_numbers(int directory_fd, std::vector<int>& out) {
   out.clear();
+  if (const int err = fault("getdents", "", ENOMEM); err != 0)
+    return err;
   if (::lseek(directory_fd, 0, SEEK_SET) < 0)
     return errno;
   constexpr std::size_t kRoom = 32768;  // as much as glibc's readdir(3) takes
@@ -93,11 +105,15 @@ int list_numbers(int directory_fd, std::vector<int>& out) {
 }
 
 UniqueFd open_pidfd(pid_t pid, bool thread, int* err) {
+  if ((*err = fault("pidfd_open", pid, EMFILE)) != 0)
+    return UniqueFd();
   const unsigned flags = thread ? O_EXCL : 0;  // PIDFD_THREAD is O_EXCL; old headers lack it
   return checked(::syscall(SYS_pidfd_open, pid, flags), err);
 }
 
 UniqueFd copy_of(int pidfd, int fd, int* err) {
+  if ((*err = fault("pidfd_getfd", fd, EMFILE)) != 0)
+    return UniqueFd();
   return checked(::syscall(SYS_pidfd_getfd, pidfd, fd, 0), err);
 }
 

@@ -15,6 +15,7 @@
 #include <string>
 #include <utility>
 
+#include "base/fault.h"
 #include "base/unique_fd.h"
 #include "tracer/plan.h"
 #include "tracer/ptrace.h"
@@ -59,6 +60,26 @@ UniqueFd open_memory(pid_t pid) {
   return UniqueFd(open(("/proc/" + std::to_string(pid) + "/mem").c_str(), O_RDWR | O_CLOEXEC));
 }
 
+/// For tests: lets a call be one that the kernel does not have, or not give what is expected.
+void fail_where_asked(BatchTable& batch, pid_t pid) {
+  constexpr std::uint16_t kNoCall = 0x3ff;
+  const auto visit = [&](const char* part, std::size_t first, std::size_t end) {
+    for (std::size_t i = first; i < end; i++) {
+      arch::Call& call = batch.table.calls[i];
+      if (call.any_result || call.is_end)
+        continue;
+      const std::string name = std::to_string(pid) + ": " + batch.names[i].text();
+      if (fault(part, name, ENOSYS) != 0)
+        call.number = kNoCall;
+      if (call.yields_descriptor && fault("another number", name, EBUSY) != 0)
+        call.expected++;
+    }
+  };
+  visit("prepare", batch.prepare, batch.first_stop);
+  visit("commit", batch.commit, batch.no_return);
+  visit("commit on", batch.no_return, batch.commit_stop);
+}
+
 }  // namespace
 
 Result<BatchRun> BatchRun::look(const proc::Process& process, pid_t tid, int mem_fd) {
@@ -88,6 +109,8 @@ Result<BatchRun> BatchRun::look(const proc::Process& process, pid_t tid, int mem
 }
 
 Status BatchRun::write(std::uint64_t address, const std::vector<std::byte>& bytes) const {
+  if (const int err = fault("pwrite", pid_, EFAULT); err != 0)
+    return fail_errno(err, "writing to the vDSO of " + name_);
   const UniqueFd own = mem_fd_ < 0 ? open_memory(pid_) : UniqueFd();
   const ssize_t wrote = pwrite(mem_fd_ < 0 ? own.get() : mem_fd_, bytes.data(), bytes.size(),
                                static_cast<off_t>(address));
@@ -112,6 +135,8 @@ Status BatchRun::load_code_and(const arch::CallTable& table) {
 
 Status BatchRun::load(BatchTable table) {
   batch_ = std::move(table);
+  if constexpr (kFaults)
+    fail_where_asked(batch_, pid_);
   const auto call_at = [this](std::size_t call) {
     return table_at_ + call * arch::kPackedCallSize;
   };
@@ -126,16 +151,20 @@ Status BatchRun::load(BatchTable table) {
   return load_code_and(make_end_table(pid_, tid_, signal_mask_));
 }
 
-/// Loads a table of one call and a stop, and runs it to the stop.
-Status BatchRun::run_one_call(const arch::CallTable& table) {
+/// Loads a table of one call and a stop, and runs it to the stop; what the call has returned.
+Result<std::int64_t> BatchRun::run_one_call(const arch::CallTable& table) {
   batch_ = {};
+  batch_.first_stop = 1;
   table_at_ = vdso_table_;
   stops_ = {vdso_table_ + arch::kPackedCallSize};
   GRAB_CHECK(load_code_and(table));
   GRAB_CHECK(go(0));
-  GRAB_CHECK(await());
+  const Status done = await();
+  if (!failure_)
+    return tl::unexpected(done ? from_errno(ENOSYS, "a call in " + name_) : done.error());
+  const std::int64_t result = failure_->result;
   leave();
-  return {};
+  return result;
 }
 
 Result<Page> BatchRun::map_page(std::size_t size) {
@@ -143,11 +172,17 @@ Result<Page> BatchRun::map_page(std::size_t size) {
   Page page;
   page.size = (size + kPageSize) & ~(kPageSize - 1);
   GRAB_TRY(page.address, free_address(pid_, page.size));
-  GRAB_CHECK(run_one_call(make_map_table(page, pid_, tid_, signal_mask_)));
-  if (!write(page.address, {std::byte{0}}))
-    return fail(ErrorKind::kSystem,
-                "no memory can be mapped into " + name_ + " for the calls that move it");
-  page_ = page;
+  arch::CallTable table = make_map_table(page, pid_, tid_, signal_mask_);
+  if (fault("prepare", std::to_string(pid_) + ": mmap", ENOMEM) != 0)
+    table.calls.front() = arch::Call{.number = 0x3ff};
+  const Result<std::int64_t> mapped = run_one_call(table);
+  if (mapped && *mapped != static_cast<std::int64_t>(page.address))
+    return fail_errno(static_cast<int>(-*mapped), "mmap in " + name_);
+  // The address was free: if the result is not known, the page is there if it can be written.
+  if (mapped || write(page.address, {std::byte{0}}))
+    page_ = page;
+  if (!mapped)
+    return tl::unexpected(mapped.error());
   return page;
 }
 
@@ -186,7 +221,18 @@ Status BatchRun::start_undo() {
   return go(batch_.undo);
 }
 
+Status BatchRun::await_commit(std::vector<Error>& left_out) {
+  Status done = await();
+  while (!done && failure_ && failure_->call >= batch_.no_return) {
+    left_out.push_back(std::move(done).error());
+    GRAB_CHECK(go(failure_->call + 1));
+    done = await();
+  }
+  return done;
+}
+
 Status BatchRun::await() {
+  failure_.reset();
   arch::Registers regs;
   for (;;) {
     int status = 0;
@@ -211,20 +257,19 @@ Status BatchRun::await() {
   }
   if (page_ && arch::batch_position(regs) == vdso_table_)
     page_.reset();  // the batch has unmapped it on its way out
-  const std::optional<arch::BatchFailure> failure = arch::batch_failure(regs, table_at_);
-  if (!failure)
+  failure_ = arch::batch_failure(regs, table_at_);
+  if (!failure_)
     return {};
-  const std::string name =
-      failure->call < batch_.names.size() ? batch_.names[failure->call].text() : "a call";
-  if (const auto check = batch_.flag_checks.find(failure->call);
-      check != batch_.flag_checks.end() && failure->result >= 0) {
-    other_flag_ = OtherFlag{check->second, failure->result != 0};
+  const auto& [call, result] = *failure_;
+  const std::string name = call < batch_.names.size() ? batch_.names[call].text() : "a call";
+  if (const auto check = batch_.flag_checks.find(call);
+      check != batch_.flag_checks.end() && result >= 0) {
+    other_flag_ = OtherFlag{check->second, result != 0};
   }
-  if (failure->result < 0) {
-    return fail_errno(static_cast<int>(-failure->result), name + " in " + name_);
+  if (result < 0) {
+    return fail_errno(static_cast<int>(-result), name + " in " + name_);
   }
-  return fail(ErrorKind::kSystem, name + " in " + name_ + " gave " +
-                                      std::to_string(failure->result) +
+  return fail(ErrorKind::kSystem, name + " in " + name_ + " gave " + std::to_string(result) +
                                       ", for it has changed meanwhile");
 }
 

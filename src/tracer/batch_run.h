@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "arch/batch.h"
 #include "base/error.h"
@@ -44,6 +45,10 @@ class BatchRun {
   /// Errors: the call that failed and why; kGone if the process was killed.
   [[nodiscard]] Status await();
 
+  /// The same for a commit. What fails behind the point from which there is no way back is left out
+  /// and told in `left_out`; the process has then committed the rest.
+  [[nodiscard]] Status await_commit(std::vector<Error>& left_out);
+
   /// After a failed await(): the descriptor whose close-on-exec is other than the plan has it, if
   /// it was that.
   struct OtherFlag {
@@ -69,7 +74,7 @@ class BatchRun {
   BatchRun() = default;
   [[nodiscard]] Status go(std::size_t first_call);
   [[nodiscard]] Status load_code_and(const arch::CallTable& table);
-  [[nodiscard]] Status run_one_call(const arch::CallTable& table);
+  [[nodiscard]] Result<std::int64_t> run_one_call(const arch::CallTable& table);
   [[nodiscard]] Status write(std::uint64_t address, const std::vector<std::byte>& bytes) const;
 
   pid_t pid_ = 0;
@@ -90,6 +95,7 @@ class BatchRun {
   bool ran_ = false;      // a batch has run, and a SIGSTOP with it
   BatchTable batch_;
   std::optional<OtherFlag> other_flag_;
+  std::optional<arch::BatchFailure> failure_;  // what the last await() found
 };
 
 }  // namespace grab::tracer

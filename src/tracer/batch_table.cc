@@ -8,9 +8,11 @@
 #include <sys/syscall.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <csignal>
 #include <cstring>
 #include <iterator>
+#include <limits>
 #include <set>
 #include <span>
 
@@ -139,7 +141,7 @@ class Builder {
           fd.close_on_exec ? FD_CLOEXEC : 0);
     }
     for (const proc::EpollWatch& watch : move.watches)
-      unwatch(watch);
+      unwatch(watch, true);
     for (const proc::Descriptor& fd : move.fds) {
       add(of_fd("dup3", fd.fd), SYS_dup3,
           {number(kept_.at(fd.description).new_fd),
@@ -149,23 +151,33 @@ class Builder {
           fd.fd);
     }
     for (const proc::EpollWatch& watch : move.watches)
-      rewatch(watch);
+      rewatch(watch, true);
   }
 
   // Kernel: an epoll set remembers the open file it was given and not the number -> after dup3 it
   // goes on watching the old terminal. An entry of a set that two processes share is moved by the
-  // first of them; for the second both calls fail and nothing is left to do. Source: epoll(7) Q&A;
-  // fs/eventpoll.c ep_find; seen.
-  void unwatch(const proc::EpollWatch& watch) {
-    add_any(CallName{"epoll_ctl(EPOLL_CTL_DEL)"}, SYS_epoll_ctl,
-            {number(watch.epoll_fd), number(EPOLL_CTL_DEL), number(watch.target_fd), number(0)});
+  // first of them; the second gets ENOENT and EEXIST, and nothing is left to do. Source: epoll(7)
+  // Q&A; fs/eventpoll.c ep_find, do_epoll_ctl; seen.
+  void unwatch(const proc::EpollWatch& watch, bool must_succeed) {
+    const std::array<Argument, 4> args = {number(watch.epoll_fd), number(EPOLL_CTL_DEL),
+                                          number(watch.target_fd), number(0)};
+    if (must_succeed)
+      add(of_fd("epoll_ctl(EPOLL_CTL_DEL)", watch.target_fd), SYS_epoll_ctl, args, -ENOENT)
+          .zero_will_do = true;
+    else
+      add_any(CallName{"epoll_ctl(EPOLL_CTL_DEL)"}, SYS_epoll_ctl, args);
   }
-  void rewatch(const proc::EpollWatch& watch) {
+  void rewatch(const proc::EpollWatch& watch, bool must_succeed) {
     epoll_event event{};
     event.events = watch.events;
     event.data.u64 = watch.data;
-    add_any(CallName{"epoll_ctl(EPOLL_CTL_ADD)"}, SYS_epoll_ctl,
-            {number(watch.epoll_fd), number(EPOLL_CTL_ADD), number(watch.target_fd), data(event)});
+    const std::array<Argument, 4> args = {number(watch.epoll_fd), number(EPOLL_CTL_ADD),
+                                          number(watch.target_fd), data(event)};
+    if (must_succeed)
+      add(of_fd("epoll_ctl(EPOLL_CTL_ADD)", watch.target_fd), SYS_epoll_ctl, args, -EEXIST)
+          .zero_will_do = true;
+    else
+      add_any(CallName{"epoll_ctl(EPOLL_CTL_ADD)"}, SYS_epoll_ctl, args);
   }
 
   void undo() {
@@ -180,6 +192,10 @@ class Builder {
     // A commit that has failed half way: root was in the group that it steps through.
     if (request_.process->stat.pgid > 0 && commits<step::NewSession>())
       join_group(request_.process->stat.pgid, false);
+    for (const CommitStep& step : request_.plan->commit) {
+      if (const auto* leave = std::get_if<step::LeaveAsLeader>(&step); leave != nullptr)
+        set_foreground(*leave);
+    }
     std::vector<int> open = kept_open_;
     if (channel_ >= 0)  // still open if a call behind it has failed
       open.push_back(channel_);
@@ -188,7 +204,7 @@ class Builder {
 
   void put_back(const step::MoveDescriptors& move) {
     for (const proc::EpollWatch& watch : move.watches)
-      unwatch(watch);
+      unwatch(watch, false);
     for (const proc::Descriptor& fd : move.fds) {
       add_any(of_fd("dup3", fd.fd), SYS_dup3,
               {number(kept_.at(fd.description).old_fd),
@@ -197,16 +213,19 @@ class Builder {
                {}});
     }
     for (const proc::EpollWatch& watch : move.watches)
-      rewatch(watch);
+      rewatch(watch, false);
   }
 
   void commit() {
+    if (request_.plan->role != Role::kRoot)
+      out_.no_return = out_.commit;
     for (const CommitStep& step : request_.plan->commit) {
       std::visit(Overload{[this](const step::DropTerminal&) {
                             // ENOTTY: the old terminal was hung up meanwhile and is dropped
                             // already.
                             add_any(CallName{"ioctl(TIOCNOTTY)"}, SYS_ioctl,
                                     {number(old_terminal_), number(TIOCNOTTY), {}, {}});
+                            no_way_back();
                           },
                           [this](const step::NewSession& session) { new_session(session); },
                           [this](const step::LeaveAsLeader& leave) { leave_as_leader(leave); },
@@ -214,7 +233,14 @@ class Builder {
                           [this](const step::JoinGroup& join) { join_group(join.pgid, true); }},
                  step);
     }
+    no_way_back();
     close_all(kept_open_);
+  }
+
+  /// What is added from here on cannot be undone.
+  void no_way_back() {
+    if (out_.no_return == 0)
+      out_.no_return = out_.table.calls.size();
   }
 
   // Lent numbers are mostly neighbours: one call closes them all, open or not.
@@ -242,6 +268,7 @@ class Builder {
     if (session.via_pgid != 0)
       join_group(session.via_pgid, true);
     add(CallName{"setsid"}, SYS_setsid, {}, request_.process->stat.pid);
+    no_way_back();
   }
 
   // Kernel: a session leader's TIOCNOTTY sends SIGHUP and SIGCONT to the foreground group -> that
@@ -254,10 +281,19 @@ class Builder {
         {number(old_terminal_), number(TIOCSPGRP), data(own), {}}, 0);
     add(CallName{"ioctl(TIOCNOTTY)"}, SYS_ioctl, {number(old_terminal_), number(TIOCNOTTY), {}, {}},
         0);
+    no_way_back();
     if (leave.consume_hup)
       consume(SIGHUP);
     if (leave.consume_cont)
       consume(SIGCONT);
+  }
+
+  /// Undoes the first call of leave_as_leader().
+  void set_foreground(const step::LeaveAsLeader& leave) {
+    if (leave.foreground_pgid <= 0)
+      return;
+    add_any(CallName{"ioctl(TIOCSPGRP) of the old terminal"}, SYS_ioctl,
+            {number(old_terminal_), number(TIOCSPGRP), data(leave.foreground_pgid), {}});
   }
 
   void consume(int signo) {
@@ -360,12 +396,16 @@ bool LentNumbers::keep(const proc::Process& process, const std::vector<int>& num
 
 namespace {
 
+/// No call returns this: what it returns is then told at the stop.
+constexpr std::int32_t kNeverReturned = std::numeric_limits<std::int32_t>::min();
+
 /// A table that makes one call, stops, and otherwise ends as `otherwise` says.
 arch::CallTable one_call(Call call, std::optional<Call> otherwise, pid_t pid, pid_t tid,
                          std::uint64_t mask) {
   arch::CallTable table;
   const Argument set = table.add_data(std::as_bytes(std::span(&mask, 1)));
-  call.any_result = true;
+  call.any_result = false;
+  call.expected = kNeverReturned;
   table.calls.push_back(call);
   table.calls.push_back(Call{.number = SYS_tgkill,
                              .args = {number(pid), number(tid), number(SIGSTOP), {}},

@@ -4,7 +4,9 @@
 // The table of one process, and what becomes of it if the tracer dies in each part:
 //   prepare...  stop | undo...  [stop] mask end      it undoes by itself what it has prepared
 //   commit...   stop | mask end                      it completes its part
-// Any unexpected result leads to the first stop; going on from there undoes.
+// Any unexpected result leads to the first stop; going on from there undoes. That is not to be
+// where commit has passed what cannot be undone (root: setsid or TIOCNOTTY; for the others root has
+// passed it): the tracer goes on behind the call that failed.
 #pragma once
 
 #include <map>
@@ -48,7 +50,8 @@ struct BatchTable {
   std::size_t undo_stop = 0;  ///< makes no stop until its signal is set, see kStopSignalArgument
   std::size_t commit = 0;
   std::size_t commit_stop = 0;
-  std::vector<int> kept;  ///< lent descriptors that are in use from prepare to the end
+  std::size_t no_return = 0;  ///< a call of commit that fails from here on is left out: see above
+  std::vector<int> kept;      ///< lent descriptors that are in use from prepare to the end
 };
 
 /// The argument of a stop call that holds its signal.

@@ -191,6 +191,36 @@ TEST(BatchTable, LeavesATerminalAsLeaderInTheOrderThatHangsUpNobodyElse) {
   EXPECT_EQ(set, 1ULL << (SIGCONT - 1));
 }
 
+TEST(BatchTable, NoWayBackIsBehindWhatCannotBeUndone) {
+  Case made = a_follower();
+  made.plan.role = Role::kRoot;
+  made.plan.commit = {step::NewSession{201}, step::TakeTerminal{}};
+  BatchTable batch = table_of(made);
+  EXPECT_EQ(batch.names[batch.no_return - 1].text(), "setsid");
+  made.plan.commit = {step::LeaveAsLeader{true, true, 77}, step::TakeTerminal{}};
+  batch = table_of(made);
+  EXPECT_EQ(batch.names[batch.no_return - 1].text(), "ioctl(TIOCNOTTY)");
+  made.plan.commit = {step::JoinGroup{201, 200}, step::DropTerminal{}};
+  batch = table_of(made);
+  EXPECT_EQ(batch.names[batch.no_return - 1].text(), "ioctl(TIOCNOTTY)");
+  made.plan.role = Role::kFollower;  // root has passed it by then
+  batch = table_of(made);
+  EXPECT_EQ(batch.no_return, batch.commit);
+}
+
+TEST(BatchTable, ALeaderThatStaysGivesTheForegroundBack) {
+  Case made = a_follower();
+  made.plan.commit = {step::LeaveAsLeader{true, true, 77}, step::TakeTerminal{}};
+  const BatchTable batch = table_of(made);
+  const auto back = calls(batch, batch.undo, batch.undo_stop, SYS_ioctl);
+  ASSERT_EQ(back.size(), 1U);
+  EXPECT_EQ(back[0]->args[1].value, TIOCSPGRP);
+  pid_t pgid = 0;
+  std::memcpy(&pgid, &batch.table.data.at(static_cast<std::size_t>(back[0]->args[2].value)),
+              sizeof pgid);
+  EXPECT_EQ(pgid, 77);
+}
+
 TEST(BatchTable, NewSessionStepsAsideFirstAndExpectsItsPid) {
   Case made = a_follower();
   made.plan.commit = {step::NewSession{201}, step::TakeTerminal{}};

@@ -14,6 +14,8 @@
 #include <csignal>
 #include <string>
 
+#include "base/fault.h"
+
 namespace grab::tracer {
 namespace {
 
@@ -29,6 +31,8 @@ void allow_taking() {
 // would show that for each descriptor of the file for ever -> close-on-exec is set behind it.
 // Source: drivers/tty/pty.c ptm_open_peer; seen.
 Result<UniqueFd> open_pts(int ptmx, int flags) {
+  if (const int err = fault("TIOCGPTPEER", flags, EMFILE); err != 0)
+    return fail_errno(err, "opening the new pts (TIOCGPTPEER)");
   UniqueFd fd(ioctl(ptmx, TIOCGPTPEER, flags | O_NOCTTY));
   if (!fd.valid() || fcntl(fd.get(), F_SETFD, FD_CLOEXEC) != 0) {
     return fail_errno(errno, "opening the new pts (TIOCGPTPEER)");
@@ -55,6 +59,8 @@ struct DonorSet::Holder {
 
   /// Starts it and waits until it has its ids.
   Status start(unsigned uid, unsigned gid) {
+    if (const int err = fault("fork", "donor", EAGAIN); err != 0)
+      return fail_errno(err, "fork");
     int leash_ends[2];
     int ready_ends[2];
     if (pipe2(leash_ends, O_CLOEXEC) != 0)

@@ -12,7 +12,9 @@
 #include <thread>
 #include <unordered_map>
 
+#include "base/fault.h"
 #include "base/text.h"
+#include "proc/surroundings.h"
 #include "proc/tree_reader.h"
 #include "tracer/batch_run.h"
 #include "tracer/donor.h"
@@ -48,6 +50,8 @@ class Move {
     Status moved = freeze_and_move();
     if (!moved) {
       let_go();
+      if (moved.error().hint.empty())
+        moved.error().hint = "nothing was moved: the tree goes on as before";
       return moved;
     }
     // Our copies of the old terminal would keep it from closing.
@@ -185,10 +189,11 @@ class Move {
       if (!mem_fd && mem_fd.error().err != EMFILE)
         return tl::unexpected(mem_fd.error());
       GRAB_TRY(BatchRun run, BatchRun::look(*process, tids->second.front(), mem_fd.value_or(-1)));
-      GRAB_CHECK(load(run, plan, *process, donors));
       if (plan.pid == plan_.root)
         root_run_ = runs_.size();
+      // Kept first: whatever comes of it, its traces are removed.
       runs_.push_back(std::move(run));
+      GRAB_CHECK(load(runs_.back(), plan, *process, donors));
     }
     return {};
   }
@@ -234,32 +239,50 @@ class Move {
       undo();
       return fail(ErrorKind::kSystem, "grab was killed: nobody would show the tree");
     }
-    channel_.report(Committing{moved_but_processes()});
-    if (root_run_) {
-      Status root = runs_[*root_run_].start_commit();
-      if (root)
-        root = runs_[*root_run_].await();
-      if (!root) {
-        undo();
-        return root;
-      }
+    if (const int err = fault("commit", "", EIO); err != 0) {
+      undo();
+      return fail_errno(err, "the last moment before the commit");
     }
-    // From here on there is no way back, and none is needed: what is left cannot fail but by a
-    // process's death.
+    channel_.report(Committing{moved_but_processes()});
+    if (Status root = commit_root(); !root) {
+      undo();
+      return root;
+    }
+    // From here on there is no way back: what fails is left out, and told.
     carry_type_ahead();
+    commit_followers();
+    return {};
+  }
+
+  Status commit_root() {
+    if (!root_run_)
+      return {};
+    BatchRun& run = runs_[*root_run_];
+    GRAB_CHECK(run.start_commit());
+    GRAB_CHECK(run.await_commit(left_out_));
+    const auto now = left_out_.empty() ? std::nullopt : proc::stat_of(plan_.root);
+    root_lacks_terminal_ = now && now->tty == 0 && plan_.topology != Topology::kKeepSession;
+    return {};
+  }
+
+  void commit_followers() {
+    std::vector<Status> started(runs_.size());
     for (std::size_t i = 0; i < runs_.size(); i++) {
       if (i != root_run_)
-        (void)runs_[i].start_commit();
+        started[i] = runs_[i].start_commit();
     }
     // Each goes on as soon as it is done, while those behind it still commit.
     for (std::size_t i = 0; i < runs_.size(); i++) {
-      if (i != root_run_)
-        note_failure(runs_[i].await());
-      else
+      if (i == root_run_)
         stop_leader_again();
+      else if (started[i])
+        started[i] = runs_[i].await_commit(left_out_);
+      note_failure(started[i]);
       finish(runs_[i]);
     }
-    return {};
+    for (const Error& error : left_out_)
+      warnings_.push_back(error.message() + "; the tree was moved all the same" +
+                          (root_lacks_terminal_ ? ", without a controlling terminal" : ""));
   }
 
   Status prepare(DonorSet& donors) {
@@ -400,7 +423,8 @@ class Move {
     Moved moved;
     moved.root_name = name_of(*snapshot_.find(plan_.root));
     moved.old_terminal = snapshot_.old_terminal.name;
-    moved.topology = plan_.topology;
+    // Where the kernel does not send what ^C and ^Z mean, the relay does.
+    moved.topology = root_lacks_terminal_ ? Topology::kKeepSession : plan_.topology;
     moved.job_pgid = plan_.job_pgid;
     moved.follower_pgids = plan_.follower_pgids;
     moved.redraw = plan_.redraw;
@@ -447,6 +471,8 @@ class Move {
   std::size_t prepared_ = 0;
   LentNumbers lent_;
   std::set<pid_t> sharers_;  // processes with the descriptor table of one that prepares before them
+  bool root_lacks_terminal_ = false;  // taking the new one has failed
+  std::vector<Error> left_out_;       // what failed where there was no way back
   std::vector<std::string> warnings_;
   Clock::duration frozen_{};
 };

@@ -156,7 +156,8 @@ ProcessPlan plan_root(const Scene& scene, Topology topology) {
         return status.pending.has(signo) || status.shared_pending.has(signo);
       };
       if (in_terminal_session(scene, scene.root)) {
-        plan.commit.emplace_back(step::LeaveAsLeader{!pending(SIGHUP), !pending(SIGCONT)});
+        plan.commit.emplace_back(step::LeaveAsLeader{!pending(SIGHUP), !pending(SIGCONT),
+                                                     scene.snapshot.old_terminal.foreground_pgid});
       }
       const pid_t front = scene.snapshot.old_terminal.foreground_pgid;
       plan.commit.emplace_back(step::TakeTerminal{scene.foreground ? front : stat.pid});

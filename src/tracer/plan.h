@@ -55,6 +55,7 @@ struct NewSession {
 struct LeaveAsLeader {
   bool consume_hup = true;
   bool consume_cont = true;
+  pid_t foreground_pgid = 0;  ///< before; for undoing the first step
 };
 /// TIOCSCTTY on the new pts, then TIOCSPGRP if `foreground_pgid` is not 0.
 struct TakeTerminal {

@@ -11,6 +11,8 @@
 #include <cerrno>
 #include <string>
 
+#include "base/fault.h"
+
 namespace grab::tracer {
 namespace {
 
@@ -19,6 +21,8 @@ using Request =
 
 template <class Data>
 Status request(Request what, const char* name, pid_t tid, std::uintptr_t address, Data data) {
+  if (const int err = fault(name, tid, what == PTRACE_SEIZE ? EPERM : EIO); err != 0)
+    return fail_errno(err, std::string(name) + " of " + std::to_string(tid));
   if (ptrace(what, tid, address, data) == 0)
     return {};
   return fail_errno(errno, std::string(name) + " of " + std::to_string(tid));

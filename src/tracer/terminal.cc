@@ -9,6 +9,7 @@
 #include <array>
 #include <cerrno>
 
+#include "base/fault.h"
 #include "base/unique_fd.h"
 
 namespace grab::tracer {
@@ -28,6 +29,8 @@ void read_waiting(int fd, std::string& text) {
 }  // namespace
 
 Status set_modes(int old_fd, int new_fd, Modes modes) {
+  if (const int err = fault("tcsetattr", "the new pts", EIO); err != 0)
+    return fail_errno(err, "setting the modes of the new pts");
   termios old_modes{};
   if (old_fd < 0 || tcgetattr(old_fd, &old_modes) != 0)
     return {};  // no terminal: the kernel's own are sane

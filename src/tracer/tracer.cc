@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -48,6 +49,7 @@ void write_all(int fd, std::string_view text) {
 [[noreturn]] void trace(pid_t named, const MoveOptions& options, int ptmx, const UniqueFd& reports,
                         const UniqueFd& notices) {
   (void)setpgid(0, 0);
+  (void)prctl(PR_SET_NAME, "grab-tracer");  // for who looks with ps(1)
   (void)signal(SIGPIPE, SIG_IGN);
   const MoveChannel channel{
       [&](const Report& report) { write_all(reports.get(), to_line(report)); },

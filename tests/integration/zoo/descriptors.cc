@@ -172,9 +172,19 @@ int shared_table(const Args& /*args*/) {
 int epoll_lines(const Args& args) {
   const auto set = static_cast<int>(must(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1"));
   epoll_event wanted{};
-  wanted.events = EPOLLIN | (args.empty() ? 0U : static_cast<unsigned>(EPOLLET));
+  const std::string how = args.empty() ? "" : args[0];
+  wanted.events = EPOLLIN | (how == "edge" ? static_cast<unsigned>(EPOLLET) : 0U);
   wanted.data.u64 = 0x0123456789abcdefU;  // all 64 bits must survive
   must(::epoll_ctl(set, EPOLL_CTL_ADD, 0, &wanted), "epoll_ctl");
+  if (how == "pair") {
+    const auto child = static_cast<pid_t>(must(::fork(), "fork"));
+    if (child == 0) {
+      (void)::prctl(PR_SET_PDEATHSIG, SIGKILL);
+      for (;;)
+        ::pause();
+    }
+    wait_until_process_asleep(child);
+  }
   say_ready();
   for (;;) {
     epoll_event event{};
