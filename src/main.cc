@@ -112,7 +112,7 @@ Result<int> move(const cli::Options& options) {
   GRAB_TRY(const relay::TreeEnd end,
            relay::run_relay(std::move(ptmx), cli::to_moved_tree(moved), std::move(viewer),
                             std::move(result.notices)));
-  say(cli::ended_line(moved, end));
+  say(cli::ended_line(moved.root_name, end));
   return cli::exit_status(end);
 }
 

@@ -9,12 +9,30 @@
 #include <cstring>
 
 #include "base/text.h"
+#include "cli/words.h"
 
 namespace grab::cli {
 namespace {
 
 bool is_moved(const tracer::ProcessPlan& process) {
   return process.role == tracer::Role::kRoot || process.role == tracer::Role::kFollower;
+}
+
+// "moved 3 processes of 4711 (make) here from /dev/pts/3 (frozen 1.8 ms)"
+std::string what_moved(const tracer::Moved& moved, const char* where) {
+  std::string line = "moved ";
+  if (moved.processes.size() != 1)
+    line += std::to_string(moved.processes.size()) + " processes of ";
+  line += moved.root_name + where;
+  if (!moved.old_terminal.empty())
+    line += " from " + printable(moved.old_terminal);
+  std::array<char, 48> frozen{};
+  (void)std::snprintf(frozen.data(), frozen.size(), " (frozen %.1f ms)", moved.frozen_ms);
+  return line + frozen.data();
+}
+
+std::string key_text(std::optional<unsigned char> detach_key) {
+  return detach_key ? "; " + key_name(*detach_key) + " detaches" : "";
 }
 
 }  // namespace
@@ -70,24 +88,39 @@ std::size_t count_moved(const tracer::MovePlan& plan) {
       std::count_if(plan.processes.begin(), plan.processes.end(), is_moved));
 }
 
-std::string moved_line(const tracer::Moved& moved) {
-  std::string line = "moved ";
-  if (moved.processes.size() != 1)
-    line += std::to_string(moved.processes.size()) + " processes of ";
-  line += moved.root_name + " here";
-  if (!moved.old_terminal.empty())
-    line += " from " + printable(moved.old_terminal);
-  std::array<char, 48> frozen{};
-  (void)std::snprintf(frozen.data(), frozen.size(), " (frozen %.1f ms)", moved.frozen_ms);
-  return line + frozen.data();
+std::string moved_line(const tracer::Moved& moved, std::optional<unsigned char> detach_key) {
+  return what_moved(moved, " here") + key_text(detach_key);
 }
 
-std::string ended_line(const tracer::Moved& moved, const relay::TreeEnd& end) {
+std::string moved_away_line(const tracer::Moved& moved, const std::string& name) {
+  return what_moved(moved, "") + "; show it with: grab attach " + printable(name);
+}
+
+std::string attached_line(const std::string& name, bool read_only,
+                          std::optional<unsigned char> detach_key) {
+  return "attached to " + printable(name) + (read_only ? " to look only" : "") +
+         key_text(detach_key);
+}
+
+std::string started_line(const std::string& name) {
+  return "started " + printable(name) + "; show it with: grab attach " + printable(name);
+}
+
+std::string detached_line(const std::string& name, const std::string& why) {
+  return "detached from " + printable(name) + (why.empty() ? "" : " " + printable(why)) +
+         "; come back with: grab attach " + printable(name);
+}
+
+std::string stopped_line(const std::string& process) {
+  return printable(process) + " is stopped; fg continues it";
+}
+
+std::string ended_line(const std::string& process, const relay::TreeEnd& end) {
   if (end.moved_away)
-    return moved.root_name + " was moved to another terminal";
+    return printable(process) + " was moved to another terminal";
   if (!end.wait_status)
-    return moved.root_name + " ended; the kernel does not tell its status";
-  return moved.root_name + " " + describe_wait_status(*end.wait_status);
+    return printable(process) + " ended; the kernel does not tell its status";
+  return printable(process) + " " + describe_wait_status(*end.wait_status);
 }
 
 relay::MovedTree to_moved_tree(const tracer::Moved& moved) {

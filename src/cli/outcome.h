@@ -27,11 +27,31 @@ namespace grab::cli {
 /// "4711 (make)" of a process of the snapshot or its parent; "4711" of any other.
 [[nodiscard]] std::string name_of(const proc::Snapshot& snapshot, pid_t pid);
 
-/// "moved 14 processes of 4711 (make) here from /dev/pts/3 (frozen 1.8 ms)"
-[[nodiscard]] std::string moved_line(const tracer::Moved& moved);
+/// "moved 14 processes of 4711 (make) here from /dev/pts/3 (frozen 1.8 ms)"; with a key that
+/// detaches, "; ^\ detaches" behind it.
+[[nodiscard]] std::string moved_line(const tracer::Moved& moved,
+                                     std::optional<unsigned char> detach_key = std::nullopt);
+
+/// With --detached: "moved 14 processes of 4711 (make) from /dev/pts/3 (frozen 1.8 ms); show it
+/// with: grab attach make.4711"
+[[nodiscard]] std::string moved_away_line(const tracer::Moved& moved, const std::string& name);
+
+/// "attached to make.4711; ^\ detaches": for run, and with --verbose for attach.
+[[nodiscard]] std::string attached_line(const std::string& name, bool read_only,
+                                        std::optional<unsigned char> detach_key);
+
+/// "started make.4711; show it with: grab attach make.4711": for run --detached.
+[[nodiscard]] std::string started_line(const std::string& name);
+
+/// "detached from make.4711; come back with: grab attach make.4711". `why`: empty for the detach
+/// key, else who did it: "by another viewer".
+[[nodiscard]] std::string detached_line(const std::string& name, const std::string& why);
+
+/// "4711 (make) is stopped; fg continues it": to each viewer, whoever typed ^Z.
+[[nodiscard]] std::string stopped_line(const std::string& process);
 
 /// "4711 (make) ended with status 0"
-[[nodiscard]] std::string ended_line(const tracer::Moved& moved, const relay::TreeEnd& end);
+[[nodiscard]] std::string ended_line(const std::string& process, const relay::TreeEnd& end);
 
 /// What the relay has to know of a tree that was moved.
 [[nodiscard]] relay::MovedTree to_moved_tree(const tracer::Moved& moved);

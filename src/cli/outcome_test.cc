@@ -47,7 +47,7 @@ TEST(ExitStatus, IsTheTreesOwn) {
 }
 
 TEST(EndedLine, SaysHowTheTreeEnded) {
-  const tracer::Moved moved = moved_make();
+  const std::string moved = "4711 (make)";
   EXPECT_EQ(ended_line(moved, {exited(0)}), "4711 (make) ended with status 0");
   EXPECT_EQ(ended_line(moved, {exited(2)}), "4711 (make) ended with status 2");
   EXPECT_EQ(ended_line(moved, {SIGTERM}), "4711 (make) was killed by SIGTERM");
@@ -74,6 +74,35 @@ TEST(MovedLine, OfOneProcessWithoutATerminal) {
   EXPECT_EQ(moved_line(moved), "moved 4711 (make) here (frozen 1.8 ms)");
 }
 
+TEST(MovedLine, SaysWhichKeyDetaches) {
+  EXPECT_EQ(moved_line(moved_make(), 0x1C),
+            "moved 3 processes of 4711 (make) here from /dev/pts/3 (frozen 1.8 ms); ^\\ detaches");
+}
+
+TEST(MovedLine, OfATreeThatIsNotShownSaysHowToShowIt) {
+  EXPECT_EQ(moved_away_line(moved_make(), "make.4711"),
+            "moved 3 processes of 4711 (make) from /dev/pts/3 (frozen 1.8 ms); show it with: "
+            "grab attach make.4711");
+  EXPECT_EQ(started_line("x"), "started x; show it with: grab attach x");
+}
+
+TEST(AttachedLine, SaysWhichKeyDetaches) {
+  EXPECT_EQ(attached_line("x", false, 0x01), "attached to x; ^A detaches");
+  EXPECT_EQ(attached_line("x", true, std::nullopt), "attached to x to look only");
+}
+
+TEST(DetachedLine, SaysHowToComeBack) {
+  EXPECT_EQ(detached_line("make.4711", ""),
+            "detached from make.4711; come back with: grab attach make.4711");
+  EXPECT_EQ(detached_line("x", "by another viewer"),
+            "detached from x by another viewer; come back with: grab attach x");
+  EXPECT_EQ(detached_line("x", "\x1b"), "detached from x ?; come back with: grab attach x");
+}
+
+TEST(StoppedLine, SaysHowToGoOn) {
+  EXPECT_EQ(stopped_line("4711 (make)"), "4711 (make) is stopped; fg continues it");
+}
+
 TEST(MovedTree, HasWhatTheRelayHasToKnow) {
   const relay::MovedTree tree = to_moved_tree(moved_make());
   EXPECT_EQ(tree.name, "4711 (make)");
@@ -98,7 +127,7 @@ TEST(MovedTree, KnowsWhetherTheKernelSignalsTheJob) {
 }
 
 TEST(EndedLine, SaysThatTheTreeWasMovedAway) {
-  EXPECT_EQ(ended_line(moved_make(), relay::TreeEnd{std::nullopt, true}),
+  EXPECT_EQ(ended_line("4711 (make)", relay::TreeEnd{std::nullopt, true}),
             "4711 (make) was moved to another terminal");
 }
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/text.h"
+#include "relay/socket_directory.h"
 
 namespace grab::cli {
 namespace {
@@ -156,16 +157,11 @@ Result<double> parse_timeout(std::string_view word) {
 }
 
 Result<std::string> parse_name(std::string_view word) {
-  constexpr std::string_view kOthers = "._+@%:-";
-  const auto allowed = [&](unsigned char c) {
-    return (c < 0x80 && std::isalnum(c) != 0) || kOthers.find(static_cast<char>(c)) != kOthers.npos;
-  };
-  if (word.empty() || word.size() > 64 || word[0] == '.' || word[0] == '-' || all_digits(word) ||
-      !std::all_of(word.begin(), word.end(), allowed))
-    return usage(quoted(word) + " cannot be the name of a tree",
-                 "a name has 1 to 64 of A-Z a-z 0-9 . _ + @ % : -, not only digits, and begins "
-                 "with none of . and -");
-  return std::string(word);
+  Status good = relay::check_name(word);
+  if (good)
+    return std::string(word);
+  good.error().what = quoted(word) + " cannot be the name of a tree: " + good.error().what;
+  return tl::unexpected(std::move(good).error());
 }
 
 Result<std::string> parse_target(std::string_view word) {
