@@ -76,8 +76,8 @@ Exit status: that of the tree when it ends, 0 when detached; see grab --help.
 
 constexpr std::string_view kListHelp = R"(usage: grab list [--json]
 
-Lists what was moved and not forgotten: name, process id, command, since when,
-how many look at it, the size of its terminal, and whether it runs.
+Lists what was moved, the oldest first: name, process id, whether it runs, how
+long ago it was moved, how many terminals show it, its size, and the command.
 
       --json  for programs
   -h, --help  print this

@@ -350,12 +350,23 @@ TEST(Options, AreInTheHelpTextAndTheManPage) {
   std::ifstream file(manual);
   ASSERT_TRUE(file) << manual;
   const std::string page{std::istreambuf_iterator<char>(file), {}};
-  for (const std::string name :
-       {"tree", "dry-run", "json", "timeout", "force", "force-stdio", "keep-session",
-        "keep-stopped", "keep-job", "verbose", "help", "version"}) {
+  for (const std::string name : {"tree", "dry-run", "json", "timeout", "force", "force-stdio",
+                                 "keep-session", "keep-stopped", "keep-job", "verbose", "help",
+                                 "version", "name", "detached", "log", "record", "detach-key"}) {
     EXPECT_THAT(std::string(help_text()), HasSubstr("--" + name));
     EXPECT_NE(page.find("Fl -" + name), std::string::npos) << name;
   }
+}
+
+TEST(Options, OfTheCommandsAreInTheManPage) {
+  const auto manual = std::filesystem::path(__FILE__).parent_path() / "../../docs/grab.1";
+  std::ifstream file(manual);
+  const std::string page{std::istreambuf_iterator<char>(file), {}};
+  for (const std::string word :
+       {"attach", "list", "detach", "send", "peek", "wait", "signal", "run"})
+    EXPECT_NE(page.find("\n.It Cm " + word), std::string::npos) << word;
+  for (const std::string name : {"read-only", "detach-others", "detach-key", "literal"})
+    EXPECT_NE(page.find("Fl -" + name), std::string::npos) << name;
 }
 
 TEST(Options, JsonIsAskedForEvenOnABadCommandLine) {

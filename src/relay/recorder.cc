@@ -101,6 +101,16 @@ int write_all(int fd, std::string_view bytes, std::size_t& done) {
   return 0;
 }
 
+// An empty file, or the header that a move has left that was refused in the end: the user will try
+// again, and nothing is lost.
+bool is_without_events(int fd) {
+  std::array<char, 8192> begin{};
+  const ssize_t n = ::pread(fd, begin.data(), begin.size(), 0);
+  const std::string_view text(begin.data(), static_cast<std::size_t>(std::max<ssize_t>(0, n)));
+  return n == 0 || (text.size() < begin.size() && text.starts_with("{\"version\":2,") &&
+                    text.find('\n') == text.size() - 1);
+}
+
 // A recording whose last line is torn does not play: the line is taken back, where that can be.
 void take_back(int fd, std::size_t bytes) {
   const off_t end = ::lseek(fd, 0, SEEK_CUR);
@@ -167,14 +177,15 @@ Result<UniqueFd> open_record(const std::string& path, const RecordHeader& header
   if (!header.shell.empty())
     line["env"]["SHELL"] = printable(header.shell);
   struct stat status {};
-  const bool there = ::stat(path.c_str(), &status) == 0;
-  const bool file = !there || S_ISREG(status.st_mode);
-  if (there && file && status.st_size > 0) {
+  const bool file = ::stat(path.c_str(), &status) != 0 || S_ISREG(status.st_mode);
+  // Of what is no file, nothing can be read back.
+  GRAB_TRY(UniqueFd fd, open_file(path, file ? O_RDWR | O_CREAT : O_WRONLY));
+  if (file && !is_without_events(fd.get())) {
     return fail(ErrorKind::kRefused, "there is a file " + path + " already",
                 "name another one for the recording, or remove it first");
   }
-  // Of what is no file, nothing can be read back.
-  GRAB_TRY(UniqueFd fd, open_file(path, file ? O_RDWR | O_CREAT : O_WRONLY));
+  if (file && ::ftruncate(fd.get(), 0) != 0)
+    return fail_errno(errno, "emptying " + path);
   std::size_t done = 0;
   const int err = write_all(fd.get(), to_json(line) + "\n", done);
   if (err != 0)

@@ -29,7 +29,8 @@ struct RecordHeader {
 };
 
 /// Makes a recording (asciicast v2, for asciinema(1)) and writes its header.
-/// Errors: as open_log(); kRefused if there is a file of that name that is not empty.
+/// Errors: as open_log(); kRefused if there is a file of that name, unless it is empty or a
+/// recording of nothing.
 [[nodiscard]] Result<UniqueFd> open_record(const std::string& path, const RecordHeader& header);
 
 /// Writes both. Each call is one write(2) a file, so that a crash loses at most what came with one

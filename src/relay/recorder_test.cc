@@ -228,6 +228,14 @@ TEST_F(RecorderTest, RecordingIntoAnEmptyFileIsDone) {
   EXPECT_TRUE(open_record(record_, header()));
 }
 
+TEST_F(RecorderTest, RecordingAgainAfterAMoveThatWasRefusedIsDone) {
+  ASSERT_TRUE(open_record(record_, header()));
+  start(false).output("second try", kStart);
+  EXPECT_EQ(lines_of(record_).size(), 2U);
+  EXPECT_EQ(shown(record_), "second try");
+  EXPECT_FALSE(open_record(record_, header()));  // now there is something to lose
+}
+
 TEST_F(RecorderTest, FilesThatCannotBeOpenedAreNamed) {
   for (const std::string& path : {folder_, folder_ + "/absent/file"}) {
     const auto log = open_log(path);
