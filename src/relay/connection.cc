@@ -128,7 +128,7 @@ Status Connection::flush() {
   if (!wants_write() || sent_ > kCutAt) {
     queue_.erase(0, sent_);
     if (queue_.empty() && queue_.capacity() > kOutputBound)
-      queue_ = {};
+      std::string().swap(queue_);
     for (Departing& departing : departing_)
       departing.at -= sent_;
     sent_ = 0;

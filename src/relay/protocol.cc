@@ -185,7 +185,7 @@ Result<std::optional<Message>> Decoder::next() {
   auto decoded = decode();
   if (!decoded) {
     error_ = decoded.error();
-    buffer_ = {};
+    std::vector<char>().swap(buffer_);
     begin_ = end_ = 0;
   }
   return decoded;

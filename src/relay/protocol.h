@@ -34,6 +34,11 @@ inline constexpr std::size_t kMaxModes = 256;
 inline constexpr std::size_t kMaxSentence = 1024;
 inline constexpr std::size_t kMaxViewers = 128;  ///< entries of Status::viewers
 
+/// For the relay: how long a connection may take until its first request, in milliseconds, and how
+/// many it keeps.
+inline constexpr int kGreetPatienceMs = 5000;
+inline constexpr std::size_t kMaxConnections = 64;
+
 /// The side that sends a message; the one that a Decoder listens to.
 enum class Side : std::uint8_t { kBoth, kViewer, kRelay };
 
