@@ -20,6 +20,7 @@ struct Decoded {
   std::vector<Message> messages;
   std::optional<Error> error;
   std::size_t most_held = 0;  ///< bytes of memory
+  bool stuck = false;         ///< it wanted no more bytes, and had nothing to say
 };
 
 /// Hands the stream over in pieces of `piece` bytes at most, as a socket may.
@@ -27,6 +28,10 @@ inline Decoded decode_in_pieces(Decoder& decoder, std::string_view stream, std::
   Decoded decoded;
   while (!stream.empty() && !decoded.error) {
     const auto space = decoder.space();
+    if (space.empty()) {
+      decoded.stuck = true;
+      break;
+    }
     const std::size_t n = std::min({piece, space.size(), stream.size()});
     std::copy_n(stream.begin(), n, space.begin());
     decoder.fed(n);

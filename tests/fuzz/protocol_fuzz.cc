@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <string>
 #include <string_view>
+#include <variant>
 
 #include "relay/protocol.h"
 #include "relay/protocol_fixture.h"
@@ -30,11 +31,17 @@ void require(bool holds, const char* what) {
 void check(Side peer, const std::string& stream, std::size_t piece) {
   Decoder decoder(peer);
   const Decoded decoded = grab::relay::decode_in_pieces(decoder, stream, piece);
+  require(!decoded.stuck, "neither room for more nor a message nor a fault");
   require(decoded.most_held <= grab::relay::kHeaderSize + grab::relay::kMaxPayload,
           "more memory than for one frame");
   std::string again;
-  for (const Message& message : decoded.messages)
+  for (const Message& message : decoded.messages) {
     again += grab::relay::encode(message);
+    if (const auto* failed = std::get_if<grab::relay::message::Failed>(&message))
+      require(failed->kind <= grab::ErrorKind::kUsage, "a kind of error that there is not");
+    if (const auto* status = std::get_if<grab::relay::message::Status>(&message))
+      require(status->state <= grab::relay::message::Status::State::kEnded, "a state there is not");
+  }
   require(std::string_view(stream).starts_with(again), "a message that is sent in other bytes");
   require(again.size() == decoder.message_end() || decoded.error.has_value(),
           "frames of another length than was taken");
