@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <exception>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -199,8 +200,11 @@ Recorder::Recorder(Files files) : files_(std::move(files)), last_us_(files_.star
 }
 
 Recorder::~Recorder() {
-  if (!cut_.empty())
-    write_event('o', cut_, last_us_);
+  try {
+    if (!cut_.empty())
+      write_event('o', cut_, last_us_);
+  } catch (const std::exception&) {  // no memory: what was cut off is lost, as by a crash
+  }
 }
 
 void Recorder::output(std::string_view bytes, std::uint64_t now_us) {
