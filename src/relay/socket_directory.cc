@@ -53,6 +53,8 @@ class UmaskGuard {
   ~UmaskGuard() { (void)::umask(old_); }
   UmaskGuard(const UmaskGuard&) = delete;
   UmaskGuard& operator=(const UmaskGuard&) = delete;
+  UmaskGuard(UmaskGuard&&) = delete;
+  UmaskGuard& operator=(UmaskGuard&&) = delete;
 
  private:
   mode_t old_;
@@ -80,6 +82,8 @@ class ActAs {
   }
   ActAs(const ActAs&) = delete;
   ActAs& operator=(const ActAs&) = delete;
+  ActAs(ActAs&&) = delete;
+  ActAs& operator=(ActAs&&) = delete;
 
  private:
   bool active_;
@@ -121,7 +125,7 @@ Result<UniqueFd> connect_at(int directory, const std::string& name, uid_t owner,
   if (!S_ISSOCK(status.st_mode) || status.st_uid != owner)
     return fail(ErrorKind::kRefused, name + " is no socket of that user");
   GRAB_TRY(UniqueFd fd, new_socket());
-  const timeval timeout{timeout_ms / 1000, (timeout_ms % 1000) * 1000};
+  const timeval timeout{timeout_ms / 1000, (timeout_ms % 1000) * 1000L};
   if (::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout) != 0)
     return fail_errno(errno, "setsockopt(SO_SNDTIMEO)");
   const sockaddr_un address = address_of(proc_path(node.get()));
