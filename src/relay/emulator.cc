@@ -9,12 +9,6 @@
 namespace grab::relay {
 namespace {
 
-// libvterm: DECRC after the screen became smaller leaves the cursor outside of it, and then the
-// information on that row is read. So no block ends where libvterm thinks that it does.
-constexpr std::size_t kSlack = 4 * 1024;
-
-constexpr std::string_view kCancel = "\x18";
-
 Rect rect_of(const VTermRect& rect) {
   return {rect.start_row, rect.end_row, rect.start_col, rect.end_col};
 }
@@ -89,7 +83,7 @@ std::string move_by(int count, char forward, char backward) {
 
 void* Emulator::allocate(std::size_t size, void* user) {
   auto& blocks = self(user).blocks_;
-  blocks.push_back({std::make_unique<char[]>(size + kSlack), size});
+  blocks.push_back({std::make_unique<char[]>(size), size});
   return blocks.back().memory.get();
 }
 
@@ -156,6 +150,9 @@ Emulator::Emulator(int rows, int columns) : main_(rows, columns) {
   state_ = vterm_obtain_state(vterm_);
   vterm_state_set_callbacks(state_, &callbacks(), this);
   vterm_state_reset(state_, 1);
+  write(
+      "\x1b"
+      "7");  // libvterm: the pen that DECRC restores is black on black at first
 }
 
 Emulator::~Emulator() {
@@ -177,13 +174,16 @@ void Emulator::put(const VTermGlyphInfo& info, VTermPos at) {
     trial_->glyphs.push_back({at.row, at.col});
     return;
   }
+  // libvterm: a combining character without anything to join is drawn in no columns.
+  if (info.width < 1)
+    return;
   std::array<char32_t, VTERM_MAX_CHARS_PER_CELL> glyph;
   std::size_t size = 0;
   while (size < glyph.size() && info.chars[size] != 0) {
     glyph[size] = info.chars[size];
     ++size;
   }
-  ++glyphs_drawn_;
+  last_glyph_.assign(glyph.data(), size);
   shown().put(at.row, at.col, {glyph.data(), size}, info.width, pen_, info.protected_cell != 0);
 }
 
@@ -238,20 +238,20 @@ HiddenState Emulator::hidden_state() {
   HiddenState hidden;
   hidden.cursor = cursor();
   hidden.pen = pen_;
-  const Trial next = attempt([&] { write(std::string(kCancel) + 'x'); });
+  const Trial next = attempt([&] { write("x"); });
   hidden.pending_wrap =
       !next.glyphs.empty() && (next.glyphs.front() != hidden.cursor ||
                                std::any_of(next.scrolls.begin(), next.scrolls.end(),
                                            [](const Trial::Scroll& scroll) { return scroll.up; }));
   const Trial saved = attempt([&] {
-    write(std::string(kCancel) +
-          "\x1b"
-          "8");
+    write(
+        "\x1b"
+        "8");
     hidden.saved_cursor = cursor();
   });
   hidden.saved_pen = saved.pen;
   (void)attempt([&] {
-    write(std::string(kCancel) + "\x1b[?6h");
+    write("\x1b[?6h");
     hidden.margins.top = cursor().row;
     hidden.margins.left = cursor().column;
     write("\x1b[9999;9999H");
@@ -259,7 +259,7 @@ HiddenState Emulator::hidden_state() {
     hidden.margins.right = cursor().column + 1;
   });
   (void)attempt([&] {
-    write(std::string(kCancel) + "\x1b#5\r\t");
+    write("\x1b#5\r\t");
     for (int column = cursor().column; column < columns() - 1; column = cursor().column) {
       hidden.tab_stops.push_back(column);
       write("\t");
@@ -286,7 +286,7 @@ bool Emulator::newline_scrolls() {
 void Emulator::resize(int rows, int columns) {
   if (rows == this->rows() && columns == this->columns())
     return;
-  pull_saved_cursor_in(rows, columns);
+  prepare_resize(rows, columns);
   vterm_set_size(vterm_, rows, columns);
 }
 
@@ -303,24 +303,22 @@ int Emulator::resize_grids(int rows, int columns) {
   return drop;
 }
 
-// libvterm: the saved cursor does not follow a resize, and DECRC then leaves the screen.
-void Emulator::pull_saved_cursor_in(int rows, int columns) {
+// libvterm: margins and the saved cursor do not follow a resize. With margins outside of the screen
+// it moves memory that it does not have; DECRC leaves the screen. So margins are taken away, as
+// terminals do, and the saved cursor is pulled in. Nothing of this is drawn.
+void Emulator::prepare_resize(int rows, int columns) {
   const HiddenState before = hidden_state();
-  const Position inside = {std::min(before.saved_cursor.row, rows - 1),
-                           std::min(before.saved_cursor.column, columns - 1)};
   drop_of_main_ = std::max(0, before.saved_cursor.row - (rows - 1));
-  const bool in_text = !attempt([&] { write("x"); }).glyphs.empty();
-  if (inside == before.saved_cursor || !in_text)
-    return;
   Trial ignored;
   trial_ = &ignored;
   write(
-      "\x1b"
-      "8" +
-      move_by(inside.row - before.saved_cursor.row, 'B', 'A') +
-      move_by(inside.column - before.saved_cursor.column, 'C', 'D') +
-      "\x1b"
-      "7");
+      "\x1b[r\x1b[s\x1b"
+      "8");
+  const Position saved = cursor();
+  write(move_by(std::min(saved.row, rows - 1) - saved.row, 'B', 'A') +
+        move_by(std::min(saved.column, columns - 1) - saved.column, 'C', 'D') +
+        "\x1b"
+        "7");
   const Position at = cursor();
   write(libvterm_pen(before.pen) + move_by(before.cursor.row - at.row, 'B', 'A') +
         move_by(before.cursor.column - at.column, 'C', 'D'));

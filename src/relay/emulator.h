@@ -48,7 +48,8 @@ class Emulator {
   Emulator(const Emulator&) = delete;
   Emulator& operator=(const Emulator&) = delete;
 
-  /// What libvterm 0.1.4 understands: whole UTF-8 characters (InputFilter).
+  /// Whole characters and whole sequences only, and nothing that libvterm 0.1.4 gets wrong: what
+  /// InputFilter passes on. So libvterm is always between sequences.
   void write(std::string_view bytes);
   void resize(int rows, int columns);
 
@@ -61,11 +62,10 @@ class Emulator {
   [[nodiscard]] const Style& pen() const { return pen_; }
   [[nodiscard]] Position cursor() const;
   [[nodiscard]] HiddenState hidden_state();
-  /// A newline would now scroll whole rows by one and leave the cursor in its row, and glyphs are
-  /// being drawn: no sequence is unfinished.
+  /// A newline would now scroll whole rows by one and leave the cursor in its row.
   [[nodiscard]] bool newline_scrolls();
-  /// How many glyphs have been drawn so far.
-  [[nodiscard]] std::size_t glyphs_drawn() const { return glyphs_drawn_; }
+  /// What was drawn last; empty if nothing was.
+  [[nodiscard]] const std::u32string& last_glyph() const { return last_glyph_; }
   /// Bounded by kMaxAnswers.
   [[nodiscard]] std::string take_answers() { return std::exchange(answers_, {}); }
 
@@ -99,7 +99,7 @@ class Emulator {
   void set_pen(VTermAttr attribute, const VTermValue& value);
   void set_property(VTermProp property, const VTermValue& value);
   void answer(std::string_view bytes);
-  void pull_saved_cursor_in(int rows, int columns);
+  void prepare_resize(int rows, int columns);
   int resize_grids(int rows, int columns);
 
   Grid& shown() { return alternate_ ? *alternate_ : main_; }
@@ -115,7 +115,7 @@ class Emulator {
   Grid main_;
   std::optional<Grid> alternate_;
   Style pen_;
-  std::size_t glyphs_drawn_ = 0;
+  std::u32string last_glyph_;
   std::string answers_;
 };
 

@@ -2,6 +2,10 @@
 #include "relay/paint.h"
 
 #include <algorithm>
+#include <iterator>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include "relay/utf8.h"
 
@@ -17,13 +21,14 @@ std::string move_to(Position to) {
   return out + 'H';
 }
 
-// Draws cells from the home position on, on an empty screen.
+// Draws cells, on an empty screen with the cursor in its home position.
 class CellPainter {
  public:
   CellPainter(std::string& out, WindowSize viewer) : out_(out), viewer_(viewer) {}
 
   /// The pen is the default one before and afterwards.
   void draw(const Grid& grid) {
+    at_ = {};
     const int rows = std::min<int>(grid.rows(), viewer_.rows);
     for (int row = 0; row < rows; ++row)
       draw_row(grid, row);
@@ -89,6 +94,114 @@ class CellPainter {
   Style pen_;
 };
 
+std::vector<int> usual_tab_stops(int columns) {
+  std::vector<int> stops;
+  for (int column = 8; column < columns - 1; column += 8)
+    stops.push_back(column);
+  return stops;
+}
+
+// One paint. The order is that in which nothing undoes what was set before.
+class Painter {
+ public:
+  Painter(Emulator& emulator, const ScreenTracker& modes, WindowSize viewer)
+      : emulator_(emulator),
+        hidden_(emulator.hidden_state()),
+        modes_(modes),
+        viewer_(viewer),
+        cells_(out_, viewer) {}
+
+  std::string paint(Before before) {
+    if (before == Before::kScrolledAway) {
+      out_ += move_to({viewer_.rows - 1, 0});
+      out_.append(viewer_.rows, '\n');
+    }
+    out_ += kClear;
+    cells_.draw(emulator_.main());
+    save_cursor();
+    if (const Grid* alternate = emulator_.alternate(); alternate != nullptr) {
+      out_ += modes_.redo_alternate_screen();
+      cells_.select({});
+      out_ += kClear;
+      cells_.draw(*alternate);
+    }
+    cells_.select({});
+    set_tab_stops();
+    out_ += modes_.redo_geometry();
+    set_margins();
+    place_cursor();
+    out_ += modes_.redo_text_modes();
+    cells_.select(hidden_.pen);
+    set_title();
+    out_ += modes_.redo_other_modes();
+    return std::move(out_);
+  }
+
+ private:
+  static constexpr std::string_view kClear = "\x1b[H\x1b[J";
+
+  [[nodiscard]] Position inside(Position at) const {
+    return {std::min(at.row, viewer_.rows - 1), std::min(at.column, viewer_.columns - 1)};
+  }
+
+  // Leaving the alternate screen by mode 1049 goes back to it too.
+  void save_cursor() {
+    out_ += move_to(inside(hidden_.saved_cursor));
+    cells_.select(hidden_.saved_pen);
+    out_ +=
+        "\x1b"
+        "7";
+  }
+
+  void set_tab_stops() {
+    if (hidden_.tab_stops == usual_tab_stops(emulator_.columns()))
+      return;
+    out_ += "\x1b[3g";
+    for (const int column : hidden_.tab_stops) {
+      if (column < viewer_.columns)
+        out_ += move_to({0, column}) + "\x1bH";
+    }
+  }
+
+  void set_margins() {
+    const Rect& margins = hidden_.margins;
+    if (margins.top != 0 || margins.bottom != emulator_.rows()) {
+      out_ +=
+          "\x1b[" + std::to_string(margins.top + 1) + ';' + std::to_string(margins.bottom) + 'r';
+    }
+    if (margins.left != 0 || margins.right != emulator_.columns()) {
+      out_ +=
+          "\x1b[" + std::to_string(margins.left + 1) + ';' + std::to_string(margins.right) + 's';
+    }
+  }
+
+  void place_cursor() {
+    const Position at = inside(hidden_.cursor);
+    const bool relative = modes_.origin_mode();
+    out_ += move_to({at.row - (relative ? hidden_.margins.top : 0),
+                     at.column - (relative ? hidden_.margins.left : 0)});
+    // A terminal waits with the wrap when the last column has just been written.
+    if (hidden_.pending_wrap && at == hidden_.cursor)
+      cells_.draw_cell(emulator_.active(), emulator_.active().cell(at.row, at.column));
+  }
+
+  void set_title() {
+    if (modes_.title().empty())
+      return;
+    out_ += "\x1b]2;";
+    std::copy_if(modes_.title().begin(), modes_.title().end(), std::back_inserter(out_),
+                 [](char byte) { return static_cast<unsigned char>(byte) >= 0x20; });
+    out_ += '\x07';
+  }
+
+  Emulator& emulator_;
+  HiddenState hidden_;
+  const ScreenTracker& modes_;
+  WindowSize viewer_;
+  std::string out_;
+  CellPainter cells_;
+};
+
 }  // namespace
 
 std::string paint_screen(Emulator& emulator, const ScreenTracker& modes, WindowSize viewer,
@@ -97,18 +210,7 @@ std::string paint_screen(Emulator& emulator, const ScreenTracker& modes, WindowS
     viewer.rows = static_cast<unsigned short>(emulator.rows());
     viewer.columns = static_cast<unsigned short>(emulator.columns());
   }
-  const HiddenState hidden = emulator.hidden_state();
-  std::string out;
-  if (before == Before::kScrolledAway) {
-    out += move_to({viewer.rows - 1, 0});
-    out.append(viewer.rows, '\n');
-  }
-  out += "\x1b[H\x1b[J";
-  CellPainter painter(out, viewer);
-  painter.draw(emulator.active());
-  out += move_to(hidden.cursor);
-  out += modes.redo();
-  return out;
+  return Painter(emulator, modes, viewer).paint(before);
 }
 
 }  // namespace grab::relay

@@ -15,19 +15,16 @@ bool is_printable(char byte) {
   return byte >= 0x20 && byte < 0x7f;
 }
 
-// Behind the newline that has `newlines` of them before it, and something to draw before it.
+// Behind as many newlines, and one more.
 std::size_t find_head(std::string_view run, int newlines) {
-  bool draws = false;
-  for (std::size_t at = 0;;) {
+  std::size_t at = 0;
+  do {
     const std::size_t newline = run.find('\n', at);
     if (newline == std::string_view::npos)
       return run.size();
-    for (std::size_t i = at; i < newline && !draws; ++i)
-      draws = is_printable(run[i]);
     at = newline + 1;
-    if (--newlines < 0 && draws)
-      return at;
-  }
+  } while (--newlines >= 0);
+  return at;
 }
 
 // The last CR LF that has enough newlines from there on and is followed by an ASCII character.

@@ -62,10 +62,8 @@ void Screen::State::feed_text(std::string_view run) {
   const int rows_below = emulator.rows() - 1 - emulator.cursor().row;
   const auto cut = plan_cut(run, emulator.rows(), rows_below);
   if (cut) {
-    const std::size_t drawn = emulator.glyphs_drawn();
     filter.feed(run.substr(0, cut->head), emulator);
-    const bool nothing_waits = filter.empty() && emulator.glyphs_drawn() != drawn;
-    run.remove_prefix(nothing_waits && emulator.newline_scrolls() ? cut->tail : cut->head);
+    run.remove_prefix(filter.empty() && emulator.newline_scrolls() ? cut->tail : cut->head);
   }
   filter.feed(run, emulator);
 }
