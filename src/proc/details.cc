@@ -16,6 +16,7 @@
 
 #include "proc/kernel.h"
 #include "proc/parse.h"
+#include "proc/vdso.h"
 
 namespace grab::proc {
 namespace {
@@ -72,7 +73,26 @@ Result<void> read_program(ProcessFiles& files, Process& process) {
   std::string text;
   if (Result<void> read = files.read(files.path_of("auxv").c_str(), text); !read)
     return tolerate(read.error(), &process.readable);
-  process.vdso = parse_auxv_vdso(text).value_or(0);
+  const UniqueFd maps = open_at(directory.get(), files.path_of("maps").c_str(), O_RDONLY, &err);
+  if (!maps.valid())
+    return tolerate(from_errno(err, "maps"), &process.readable);
+  const auto vdso = find_vdso(maps.get(), parse_auxv_vdso(text).value_or(0));
+  process.vdso = vdso ? vdso->start : 0;
+  return {};
+}
+
+// Kernel: prlimit(2) of another user's process needs CAP_SYS_RESOURCE, which root in a container
+// may lack; the file may be read by anybody. Source: prlimit(2), proc_pid_limits(5).
+Result<void> read_nofile_limit(ProcessFiles& files, Process& process) {
+  rlimit limit{};
+  if (::prlimit(files.speaker(), RLIMIT_NOFILE, nullptr, &limit) == 0) {
+    process.nofile_limit = limit.rlim_cur;
+    return {};
+  }
+  std::string text;
+  if (Result<void> read = files.read(files.path_of("limits").c_str(), text); !read)
+    return tolerate(read.error(), &process.readable);
+  GRAB_TRY(process.nofile_limit, parse_limits_nofile(text));
   return {};
 }
 
@@ -87,7 +107,7 @@ Result<UniqueFd> take_copy(int pidfd, pid_t pid, int fd, struct stat& st) {
                 "Linux 5.6 or newer is needed");
   if (!copy.valid() || ::fstat(copy.get(), &st) != 0)
     return fail_errno(err != 0 ? err : errno, "pidfd_getfd of descriptor " + std::to_string(fd) +
-                                                   " of " + std::to_string(pid));
+                                                  " of " + std::to_string(pid));
   return copy;
 }
 
@@ -163,11 +183,7 @@ Result<void> read_basics(ProcessFiles& files, Process& process) {
     process.command = parse_cmdline(text);
   else
     GRAB_CHECK(tolerate(read.error(), &process.readable));
-  rlimit limit{};
-  if (::prlimit(files.speaker(), RLIMIT_NOFILE, nullptr, &limit) == 0)
-    process.nofile_limit = limit.rlim_cur;
-  else
-    GRAB_CHECK(tolerate(from_errno(errno, "prlimit"), &process.readable));
+  GRAB_CHECK(read_nofile_limit(files, process));
   bool denied = false;
   process.ns = read_namespaces(files, &denied);
   process.readable = process.readable && !denied;

@@ -136,15 +136,21 @@ int OldTerminal::fd(ProcessFiles& named) {
   if (copy_.valid() || device_ == kNoDevice || path.empty())
     return copy_.get();
   Result<UsableFd> directory = named.directory();
-  if (!directory)
+  struct stat owner {};
+  if (!directory || ::fstat(directory->get(), &owner) != 0)
     return -1;
+  // The process rules over what lies there: it may be a file that does something when it is opened,
+  // or a terminal of the same number that is another user's. So it is looked at before it is
+  // opened.
   int err = 0;
   const std::string through_root = "root" + path;
-  UniqueFd opened =
-      open_at(directory->get(), through_root.c_str(), O_RDWR | O_NOCTTY | O_NONBLOCK, &err);
+  const UniqueFd seen = open_at(directory->get(), through_root.c_str(), O_PATH, &err);
   struct stat st {};
-  if (opened.valid() && ::fstat(opened.get(), &st) == 0 && st.st_rdev == device_)
-    copy_ = std::move(opened);
+  if (!seen.valid() || ::fstat(seen.get(), &st) != 0 || !S_ISCHR(st.st_mode) ||
+      st.st_rdev != device_ || st.st_uid != owner.st_uid)
+    return -1;
+  const std::string itself = "/proc/self/fd/" + std::to_string(seen.get());
+  copy_ = open_at(AT_FDCWD, itself.c_str(), O_RDWR | O_NOCTTY | O_NONBLOCK, &err);
   return copy_.get();
 }
 

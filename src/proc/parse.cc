@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstring>
+#include <limits>
 #include <system_error>
 
 namespace grab::proc {
@@ -250,6 +251,23 @@ Result<std::vector<pid_t>> parse_children(std::string_view text) {
     pids.push_back(*pid);
   }
   return pids;
+}
+
+Result<std::uint64_t> parse_limits_nofile(std::string_view text) {
+  constexpr std::string_view kName = "Max open files";
+  while (!text.empty()) {
+    std::string_view line = take(text, '\n');
+    if (!line.starts_with(kName))
+      continue;
+    line = trim(line.substr(kName.size()));
+    const std::string_view soft = take(line, ' ');
+    if (soft == "unlimited")
+      return std::numeric_limits<std::uint64_t>::max();
+    if (const auto value = number<std::uint64_t>(soft))
+      return *value;
+    break;
+  }
+  return malformed("limits");
 }
 
 Result<std::uint64_t> parse_auxv_vdso(std::string_view bytes) {

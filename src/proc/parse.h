@@ -51,6 +51,9 @@ struct FdInfo {
 /// Source: getauxval(3) AT_SYSINFO_EHDR.
 [[nodiscard]] Result<std::uint64_t> parse_auxv_vdso(std::string_view bytes);
 
+/// The soft RLIMIT_NOFILE out of /proc/PID/limits. Source: proc_pid_limits(5).
+[[nodiscard]] Result<std::uint64_t> parse_limits_nofile(std::string_view text);
+
 /// /proc/PID/cmdline: its words joined by spaces. Any bytes will do.
 [[nodiscard]] std::string parse_cmdline(std::string_view bytes);
 

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstring>
+#include <limits>
 #include <string>
 #include <string_view>
 
@@ -242,6 +243,21 @@ TEST(ParseElfClass, TellsTheClass) {
             0);
   EXPECT_EQ(parse_elf_class("#!/bin/sh"), 0);
   EXPECT_EQ(parse_elf_class(""), 0);
+}
+
+TEST(ParseLimits, GivesTheSoftLimitOfOpenFiles) {
+  const std::string head =
+      "Limit                     Soft Limit           Hard Limit           Units     \n"
+      "Max processes             unlimited            unlimited            processes \n";
+  EXPECT_EQ(parse_limits_nofile(head + "Max open files            1024                 4096"
+                                       "                 files     \n"),
+            1024U);
+  EXPECT_EQ(parse_limits_nofile(head + "Max open files            unlimited            unlimited"
+                                       "            files     \n"),
+            std::numeric_limits<std::uint64_t>::max());
+  EXPECT_FALSE(parse_limits_nofile(head));
+  EXPECT_FALSE(parse_limits_nofile("Max open files"));
+  EXPECT_FALSE(parse_limits_nofile(""));
 }
 
 }  // namespace

@@ -17,6 +17,7 @@
 
 #include "base/fault.h"
 #include "base/unique_fd.h"
+#include "proc/vdso.h"
 #include "tracer/plan.h"
 #include "tracer/ptrace.h"
 
@@ -98,14 +99,35 @@ Result<BatchRun> BatchRun::look(const proc::Process& process, pid_t tid, int mem
         run.stopped_, after_restartable_sequence(tid, mem_fd < 0 ? own.get() : mem_fd, ip));
   }
   GRAB_TRY(run.signal_mask_, get_signal_mask(tid));
+  GRAB_CHECK(run.find_room(process));
+  return run;
+}
+
+/// Finds where code and table go. The process stands still, but what it may have done before is not
+/// trusted: it can have moved its vDSO, or put a file that it shares with others in its place.
+Status BatchRun::find_room(const proc::Process& process) {
   if (tail().size == 0) {
     return fail(ErrorKind::kUnsupported,
                 "this kernel's vDSO has no room for the calls that move a process");
   }
-  run.code_ = process.vdso + tail().offset;
-  run.vdso_table_ = (run.code_ + arch::batch_code_size() + 7) & ~std::uint64_t{7};
-  run.limit_ = process.vdso + tail().offset + tail().size;
-  return run;
+  const std::string path = "/proc/" + std::to_string(tid_) + "/maps";
+  const UniqueFd maps(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const auto vdso = proc::find_vdso(maps.get(), process.vdso);
+  if (!vdso || vdso->size != tail().offset + tail().size || !vdso->executable) {
+    return fail(
+        ErrorKind::kUnsupported,
+        name_ + " has no vDSO as the kernel made it, where the calls that move it would lie");
+  }
+  code_ = vdso->start + tail().offset;
+  vdso_table_ = (code_ + arch::batch_code_size() + 7) & ~std::uint64_t{7};
+  limit_ = vdso->start + vdso->size;
+  const std::uint64_t ip = arch::instruction_pointer(stopped_);
+  if (ip >= code_ && ip < limit_) {
+    return fail(ErrorKind::kRefused,
+                name_ + " still is in the calls that a grab which was killed has had it make",
+                "kill -CONT " + std::to_string(pid_) + " lets it come out of them; then try again");
+  }
+  return {};
 }
 
 Status BatchRun::write(std::uint64_t address, const std::vector<std::byte>& bytes) const {

@@ -18,8 +18,9 @@ namespace grab::tracer {
 
 class BatchRun {
  public:
-  /// Reads what is needed of the thread that is to run it; changes nothing. `vdso` is the address
-  /// of the process's.
+  /// Reads what is needed of the thread that is to run it; changes nothing. Errors: kUnsupported
+  /// if there is no vDSO such as ours with an end that nobody uses; kRefused if the process still
+  /// is in the calls of a grab before.
   [[nodiscard]] static Result<BatchRun> look(const proc::Process& process, pid_t tid, int mem_fd);
 
   /// The mask that the table has to put back.
@@ -73,6 +74,7 @@ class BatchRun {
  private:
   BatchRun() = default;
   [[nodiscard]] Status go(std::size_t first_call);
+  [[nodiscard]] Status find_room(const proc::Process& process);
   [[nodiscard]] Status load_code_and(const arch::CallTable& table);
   [[nodiscard]] Result<std::int64_t> run_one_call(const arch::CallTable& table);
   [[nodiscard]] Status write(std::uint64_t address, const std::vector<std::byte>& bytes) const;

@@ -102,7 +102,9 @@ class Builder {
       new_terminal_ =
           receive(channel, request_.donor.new_terminal_fd, "pidfd_getfd of the new terminal");
     }
-    if (commits<step::DropTerminal>() || commits<step::LeaveAsLeader>()) {
+    // One that nobody has open and that we may not open either cannot be dropped.
+    if ((commits<step::DropTerminal>() || commits<step::LeaveAsLeader>()) &&
+        request_.donor.old_terminal_fd >= 0) {
       old_terminal_ =
           receive(channel, request_.donor.old_terminal_fd, "pidfd_getfd of the old terminal");
     }

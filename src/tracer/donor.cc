@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -12,6 +13,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <cstring>
 #include <string>
 
 #include "base/fault.h"
@@ -42,62 +44,88 @@ Result<UniqueFd> open_pts(int ptmx, int flags) {
 
 }  // namespace
 
+/// A process that other users' processes may take descriptors from.
 struct DonorSet::Holder {
   pid_t pid = 0;
-  UniqueFd leash;  ///< the holder ends when this is closed
 
   Holder() = default;
   Holder(const Holder&) = delete;
   Holder& operator=(const Holder&) = delete;
   Holder(Holder&&) = delete;
   Holder& operator=(Holder&&) = delete;
+  // It is the other user's, who can stop it, but not keep it from being killed.
   ~Holder() {
-    leash.reset();
-    if (pid > 0)
+    if (pid > 0) {
+      (void)kill(pid, SIGKILL);
       (void)waitpid(pid, nullptr, 0);
+    }
   }
 
-  /// Starts it and waits until it has its ids.
-  Status start(unsigned uid, unsigned gid) {
+  /// Starts it with the descriptors `keep` (ascending) and no others, and waits until it has its
+  /// ids.
+  Status start(unsigned uid, unsigned gid, const std::vector<int>& keep) {
     if (const int err = fault("fork", "donor", EAGAIN); err != 0)
       return fail_errno(err, "fork");
-    int leash_ends[2];
     int ready_ends[2];
-    if (pipe2(leash_ends, O_CLOEXEC) != 0)
-      return fail_errno(errno, "pipe2");
-    leash.reset(leash_ends[1]);
-    UniqueFd held(leash_ends[0]);
     if (pipe2(ready_ends, O_CLOEXEC) != 0)
       return fail_errno(errno, "pipe2");
     UniqueFd ready(ready_ends[0]);
     UniqueFd tell(ready_ends[1]);
+    const pid_t parent = getpid();
     pid = fork();
     if (pid < 0)
       return fail_errno(errno, "fork");
     if (pid == 0)
-      hold(uid, gid, held.get(), tell.get(), leash.release());
+      hold(uid, gid, keep, tell.release(), parent);
     tell.reset();
+    constexpr int kReadyLimitMs = 1000;  // it takes less than one
+    pollfd poll_ready{ready.get(), POLLIN, 0};
     char byte = 0;
-    if (read(ready.get(), &byte, 1) != 1) {
+    if (poll(&poll_ready, 1, kReadyLimitMs) != 1 || read(ready.get(), &byte, 1) != 1) {
       return fail(ErrorKind::kPermission, "cannot act as uid " + std::to_string(uid));
     }
     return {};
   }
 
  private:
-  [[noreturn]] static void hold(unsigned uid, unsigned gid, int held, int tell, int leash_end) {
-    close(leash_end);
+  /// From setresuid on this process is the other user's, who may look into it and take what it has
+  /// open: nothing of ours must be left in it by then.
+  [[noreturn]] static void hold(unsigned uid, unsigned gid, const std::vector<int>& keep, int tell,
+                                pid_t parent) {
+    (void)prctl(PR_SET_NAME, "grab-donor");
+    close_all_but(keep, tell);
+    wipe_environment();
     if (setgroups(0, nullptr) != 0 || setresgid(gid, gid, gid) != 0 ||
         setresuid(uid, uid, uid) != 0) {
       _exit(1);
     }
     allow_taking();
+    // Kernel: a change of ids clears it. Source: PR_SET_PDEATHSIG(2const).
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     char byte = 0;
-    if (write(tell, &byte, 1) != 1)
+    if (getppid() != parent || write(tell, &byte, 1) != 1)
       _exit(1);
-    while (read(held, &byte, 1) < 0 && errno == EINTR) {
+    close(tell);
+    for (;;)
+      pause();
+  }
+
+  static void close_all_but(const std::vector<int>& keep, int tell) {
+    unsigned from = 0;
+    std::vector<int> kept = keep;
+    kept.push_back(tell);
+    std::sort(kept.begin(), kept.end());
+    for (const int fd : kept) {
+      if (const auto next = static_cast<unsigned>(fd); next > from)
+        (void)close_range(from, next - 1, 0);
+      from = static_cast<unsigned>(fd) + 1;
     }
-    _exit(0);
+    (void)close_range(from, ~0U, 0);
+  }
+
+  static void wipe_environment() {
+    for (char** variable = environ; variable != nullptr && *variable != nullptr; ++variable)
+      std::memset(*variable, 0, std::strlen(*variable));
   }
 };
 
@@ -141,7 +169,10 @@ Result<Donor> DonorSet::for_process(const proc::Process& process) {
   auto& holder = holders_[{uid.real, gid.real}];
   if (!holder) {
     holder = std::make_unique<Holder>();
-    GRAB_CHECK(holder->start(uid.real, gid.real));
+    std::vector<int> keep = donor.new_fds;
+    keep.insert(keep.end(), {donor.new_terminal_fd, donor.old_terminal_fd});
+    std::erase(keep, -1);
+    GRAB_CHECK(holder->start(uid.real, gid.real, keep));
   }
   donor.pid = holder->pid;
   return donor;

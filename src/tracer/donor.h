@@ -36,7 +36,7 @@ class DonorSet {
 
  private:
   DonorSet() = default;
-  struct Holder;  ///< a process that holds copies until its pipe is closed
+  struct Holder;  ///< a process of another user that holds copies
   UniqueFd terminal_;
   std::vector<UniqueFd> descriptions_;
   int old_terminal_fd_ = -1;

@@ -84,6 +84,13 @@ constexpr Behaviour kBehaviours[] = {
     {"exec-storm", exec_storm, "a child that replaces its program all the time"},
     {"seccomp", seccomp_filter, "allow|deny-setsid: echo-lines under a filter"},
     {"undumpable", undumpable, "echo-lines after PR_SET_DUMPABLE 0"},
+    {"vdso-moved", vdso_moved, "echo-lines with its vDSO elsewhere than its auxv says"},
+    {"vdso-unmapped", vdso_unmapped, "echo-lines without a vDSO"},
+    {"vdso-file", vdso_file, "FILE: the same, with a shared file where the vDSO was"},
+    {"own-ptmx", own_ptmx, "echo-lines with a terminal of its own making beside its own"},
+    {"no-descriptors", without_terminal_descriptors,
+     "FILE: its terminal is open as no descriptor; makes FILE then"},
+    {"thief", descriptor_thief, "COMM: takes all descriptors of processes of that name"},
     {"own-session", own_session, "a child in a session of its own, with its terminal open"},
 };
 

@@ -59,5 +59,11 @@ int exec_storm(const Args& args);
 int seccomp_filter(const Args& args);
 int undumpable(const Args& args);
 int own_session(const Args& args);
+int vdso_moved(const Args& args);
+int vdso_unmapped(const Args& args);
+int vdso_file(const Args& args);
+int own_ptmx(const Args& args);
+int without_terminal_descriptors(const Args& args);
+int descriptor_thief(const Args& args);
 
 }  // namespace zoo
