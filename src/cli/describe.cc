@@ -173,6 +173,8 @@ std::string steps_text(const MovePlan& plan, const ProcessPlan& process) {
     return join_words(steps);
   if (process.role == Role::kZombie)
     return "nothing: it has ended and waits for its parent";
+  if (process.role == Role::kLeft)
+    return "nothing: it stays where it is";
   return "nothing: it has nothing of the old terminal";
 }
 
@@ -186,6 +188,8 @@ const char* role_name(Role role) {
       return "untouched";
     case Role::kZombie:
       return "zombie";
+    case Role::kLeft:
+      return "left";
   }
   return "";
 }

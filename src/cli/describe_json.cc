@@ -37,6 +37,8 @@ const char* to_string(tracer::Role role) {
       return "untouched";
     case tracer::Role::kZombie:
       return "zombie";
+    case tracer::Role::kLeft:
+      return "left";
   }
   return "";
 }

@@ -49,6 +49,8 @@ Options of the move (grab COMMAND --help has those of a command):
       --keep-stopped
                    leave a stopped job stopped
       --keep-job   do not tell the old shell that the job has gone
+      --partial    leave processes that may not be moved where they are, and
+                   move the others
   -v, --verbose    say more: the plan before it is carried out; with --dry-run,
                    also the tree that is refused
   -h, --help       print this

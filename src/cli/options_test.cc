@@ -64,6 +64,7 @@ TEST(Options, EachFlagSetsItsOwnFieldOnly) {
       {"--keep-session", &tracer::MoveOptions::keep_session},
       {"--keep-stopped", &tracer::MoveOptions::keep_stopped},
       {"--keep-job", &tracer::MoveOptions::keep_job},
+      {"--partial", &tracer::MoveOptions::partial},
   };
   for (const auto& [word, field] : flags) {
     const auto options = parse({word, "1"});
@@ -350,9 +351,10 @@ TEST(Options, AreInTheHelpTextAndTheManPage) {
   std::ifstream file(manual);
   ASSERT_TRUE(file) << manual;
   const std::string page{std::istreambuf_iterator<char>(file), {}};
-  for (const std::string name : {"tree", "dry-run", "json", "timeout", "force", "force-stdio",
-                                 "keep-session", "keep-stopped", "keep-job", "verbose", "help",
-                                 "version", "name", "detached", "log", "record", "detach-key"}) {
+  for (const std::string name :
+       {"tree", "dry-run", "json", "timeout", "force", "force-stdio", "keep-session",
+        "keep-stopped", "keep-job", "partial", "verbose", "help", "version", "name", "detached",
+        "log", "record", "detach-key"}) {
     EXPECT_THAT(std::string(help_text()), HasSubstr("--" + name));
     EXPECT_NE(page.find("Fl -" + name), std::string::npos) << name;
   }

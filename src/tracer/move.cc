@@ -46,7 +46,7 @@ class Move {
     GRAB_TRY(auto reader, proc::TreeReader::open(named_, {.force_stdio = options_.force_stdio}));
     reader_ = std::make_unique<proc::TreeReader>(std::move(reader));
     GRAB_CHECK(look_first());
-    tracees_ = std::make_unique<Tracees>(*reader_);
+    tracees_ = std::make_unique<Tracees>(*reader_, options_.partial);
     Status moved = freeze_and_move();
     if (!moved) {
       let_go();
@@ -220,6 +220,9 @@ class Move {
   void report_held() {
     Held held;
     for (const proc::Process& process : snapshot_.processes) {
+      const ProcessPlan* plan = plan_.find(process.stat.pid);
+      if (plan == nullptr || plan->role == Role::kLeft)
+        continue;
       const bool was_stopped = process.stat.state == 'T';
       if (!process.is_zombie() && (!was_stopped || screen_left_.count(process.stat.pid) != 0)) {
         held.processes.push_back({process.stat.pid, process.stat.start_time});

@@ -25,6 +25,11 @@ struct Scene {
   bool foreground = false;
 };
 
+/// Whether the process lives and is moved, or at least could be.
+bool takes_part(const Scene& scene, const Process& process) {
+  return !process.is_zombie() && !stays_behind(process, scene.snapshot, scene.options);
+}
+
 bool in_terminal_session(const Scene& scene, const Process& process) {
   return scene.snapshot.old_terminal.device != 0 &&
          process.stat.tty == scene.snapshot.old_terminal.device;
@@ -44,7 +49,8 @@ const Process& find_root(const Snapshot& snapshot, const MoveOptions& options) {
     return named;
   const bool names_a_job = !snapshot.parent || snapshot.parent->stat.pgid != named.stat.pgid;
   const Process* leader = snapshot.find(named.stat.pgid);
-  const bool usable = leader != nullptr && !leader->is_zombie() && is_group_leader(*leader);
+  const bool usable = leader != nullptr && !leader->is_zombie() && is_group_leader(*leader) &&
+                      !stays_behind(*leader, snapshot, options);
   return names_a_job && usable ? *leader : named;
 }
 
@@ -54,7 +60,7 @@ std::vector<const Process*> group_companions(const Scene& scene) {
   if (!scene.options.whole_tree)
     return companions;
   for (const Process& process : scene.snapshot.processes) {
-    if (process.stat.pid != scene.root.stat.pid && !process.is_zombie() &&
+    if (process.stat.pid != scene.root.stat.pid && takes_part(scene, process) &&
         process.stat.pgid == scene.old_pgid) {
       companions.push_back(&process);
     }
@@ -64,7 +70,8 @@ std::vector<const Process*> group_companions(const Scene& scene) {
 
 /// Whether the process leaves its group in the move, as root's companions do.
 bool leaves_group(const Scene& scene, const Process& process) {
-  return scene.options.whole_tree && !process.is_zombie() && process.stat.pgid == scene.old_pgid;
+  return scene.options.whole_tree && takes_part(scene, process) &&
+         process.stat.pgid == scene.old_pgid;
 }
 
 /// Who keeps a process group with root's pid in being after root has left it; empty if nobody.
@@ -210,6 +217,9 @@ std::vector<ProcessPlan> plan_processes(const Scene& scene, Topology topology) {
       continue;
     if (process.is_zombie()) {
       plans.push_back({process.stat.pid, Role::kZombie, {}, {}, "has ended; waits to be reaped"});
+    } else if (!takes_part(scene, process)) {
+      plans.push_back(
+          {process.stat.pid, Role::kLeft, {}, {}, why_not_traceable(process, scene.snapshot.self)});
     } else if (!scene.options.whole_tree) {
       plans.push_back({process.stat.pid, Role::kUntouched, {}, {}, "not on this terminal"});
     } else {
@@ -245,7 +255,7 @@ void plan_screen(const Scene& scene, MovePlan& plan) {
     return;
   const pid_t front = scene.snapshot.old_terminal.foreground_pgid;
   for (const Process& process : scene.snapshot.processes) {
-    if (process.is_zombie() || process.stat.pgid != front || process.moved_fds.empty())
+    if (!takes_part(scene, process) || process.stat.pgid != front || process.moved_fds.empty())
       continue;
     if (process.status.caught.has(SIGTSTP) && !is_stopped(process)) {
       plan.leave_screen.push_back(process.stat.pid);
@@ -263,7 +273,7 @@ std::set<pid_t> earlier_followers(const Scene& scene) {
     return groups;
   for (const Process& process : scene.snapshot.processes) {
     const pid_t sid = process.stat.sid;
-    if (!process.is_zombie() && !process.moved_fds.empty() && sid != scene.root.stat.sid &&
+    if (takes_part(scene, process) && !process.moved_fds.empty() && sid != scene.root.stat.sid &&
         scene.snapshot.find(sid) == nullptr) {
       groups.insert(process.stat.pgid);
     }
@@ -315,9 +325,44 @@ void plan_continuing(const Scene& scene, MovePlan& plan) {
   std::set<pid_t> job = earlier_followers(scene);
   job.insert(scene.old_pgid);
   for (const Process& process : scene.snapshot.processes) {
-    if (is_stopped(process) && !process.is_zombie() && job.count(process.stat.pgid) != 0)
+    if (is_stopped(process) && takes_part(scene, process) && job.count(process.stat.pgid) != 0)
       plan.continue_after.push_back(process.stat.pid);
   }
+}
+
+/// What is left behind must not come to harm: it keeps its terminal, what is typed there, and a
+/// shell that waits for it.
+void spare_what_stays(const Scene& scene, MovePlan& plan) {
+  for (const Process& process : scene.snapshot.processes) {
+    const ProcessPlan* left = plan.find(process.stat.pid);
+    if (left == nullptr || left->role != Role::kLeft)
+      continue;
+    plan.warnings.push_back("left where it is: " + left->note);
+    if (process.stat.pgid != scene.old_pgid &&
+        process.stat.pgid != scene.snapshot.old_terminal.foreground_pgid)
+      continue;
+    plan.modes = Modes::kSane;
+    plan.carry_type_ahead = false;
+    plan.tell = {};
+    plan.tell.why = name_of(process) + " stays on its terminal, and the shell waits for it";
+  }
+}
+
+// Kernel: TIOCNOTTY of a session leader takes the terminal from all its session -> one that stays
+// behind would lose it. Source: drivers/tty/tty_jobctrl.c session_clear_tty.
+Status check_session_of_left(const Scene& scene) {
+  if (!is_session_leader(scene.root))
+    return {};
+  for (const Process& process : scene.snapshot.processes) {
+    if (!stays_behind(process, scene.snapshot, scene.options) ||
+        process.stat.sid != scene.root.stat.sid)
+      continue;
+    return fail(ErrorKind::kPermission,
+                name_of(process) + ", which may not be moved, would lose its terminal with " +
+                    name_of(scene.root) + ", the leader of its session",
+                "run grab as root");
+  }
+  return {};
 }
 
 // Kernel: a session leader takes no second controlling terminal, and the named process, which has
@@ -352,6 +397,7 @@ Result<MovePlan> plan_move(const Snapshot& snapshot, const MoveOptions& options)
   Scene scene{snapshot, options, root, root.stat.pgid, 0, false};
   scene.foreground = is_foreground(snapshot, root, scene.old_pgid);
   const std::vector<const Process*> companions = group_companions(scene);
+  GRAB_CHECK(check_session_of_left(scene));
   if (!companions.empty())
     scene.new_pgid = companions.front()->stat.pid;
 
@@ -367,6 +413,7 @@ Result<MovePlan> plan_move(const Snapshot& snapshot, const MoveOptions& options)
   plan_continuing(scene, plan);
   plan.tell = decide_telling(snapshot, root, scene.old_pgid,
                              plan.topology == Topology::kSessionLeader, scene.foreground);
+  spare_what_stays(scene, plan);
   const bool shell_untold = plan.tell.how == TellShell::How::kNobody && snapshot.parent &&
                             is_interactive_shell(*snapshot.parent);
   if (shell_untold && plan.topology != Topology::kSessionLeader)

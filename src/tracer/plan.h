@@ -22,6 +22,7 @@ struct MoveOptions {
   bool keep_session = false;  ///< --keep-session
   bool keep_stopped = false;  ///< --keep-stopped: a stopped job stays stopped
   bool keep_job = false;      ///< --keep-job: leave the old shell's job table alone
+  bool partial = false;       ///< --partial: leave those that may not be moved, move the others
   double timeout_s = 2.0;     ///< --timeout: the longest that the tree may take to freeze
 };
 
@@ -72,6 +73,7 @@ enum class Role {
   kFollower,   ///< existed before the move: it cannot join root's new session
   kUntouched,  ///< of the tree, but with nothing of the old terminal
   kZombie,     ///< has ended, waits to be reaped
+  kLeft,       ///< stays on the old terminal with --partial: the kernel does not let us move it
 };
 
 struct ProcessPlan {

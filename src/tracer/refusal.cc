@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include "base/text.h"
 
@@ -92,6 +93,27 @@ Status check_permission(const Process& process, const proc::Self& self) {
   return {};
 }
 
+/// The refusal of a tree of which some processes are not ours to move, all of them named.
+Error refuse_whole(Error first, const Snapshot& snapshot, const MoveOptions& options) {
+  std::vector<std::string> others;
+  bool after_first = false;
+  for (const Process& process : snapshot.processes) {
+    if (process.is_zombie() || check_permission(process, snapshot.self))
+      continue;
+    if (std::exchange(after_first, true))
+      others.push_back(name_of(process));
+  }
+  constexpr std::size_t kNamed = 5;
+  for (std::size_t i = 0; i < others.size() && i < kNamed; i++)
+    first.what += (i == 0 ? "; nor may grab move " : ", ") + others[i];
+  if (others.size() > kNamed)
+    first.what += " and " + std::to_string(others.size() - kNamed) + " more";
+  const Process* named = snapshot.find(snapshot.named);
+  if (options.whole_tree && named != nullptr && check_permission(*named, snapshot.self))
+    first.hint += "; or move the others alone: --partial";
+  return first;
+}
+
 Status check_kind(const Process& process, const proc::Self& self, const MoveOptions& options) {
   const std::string name = name_of(process);
   if (process.elf_class == 32) {
@@ -116,12 +138,25 @@ Status check_kind(const Process& process, const proc::Self& self, const MoveOpti
   return {};
 }
 
-Status check_room(const Process& process) {
-  const std::size_t needed = lent_descriptors(process);
+/// Numbers that have to be free in the descriptor table of `process` at once, all who share it
+/// counted. Only the first of them moves descriptors; the others lend for the terminals alone.
+std::size_t room_needed(const Process& process, const Snapshot& snapshot) {
+  constexpr std::size_t kForTerminals = 3;  // the way to us, the old terminal, the new
+  const auto sharers = std::count_if(
+      snapshot.processes.begin(), snapshot.processes.end(), [&](const Process& other) {
+        return !other.is_zombie() && other.stat.pid != process.stat.pid &&
+               other.fd_table_of == process.fd_table_of;
+      });
+  return lent_descriptors(process) + kForTerminals * static_cast<std::size_t>(sharers);
+}
+
+Status check_room(const Process& process, const Snapshot& snapshot) {
+  const std::size_t needed = room_needed(process, snapshot);
   const std::string limit = std::to_string(process.nofile_limit);
   const std::string pid = std::to_string(process.stat.pid);
-  const std::string hint = "raise it first: prlimit --pid " + pid +
-                           " --nofile=" + std::to_string(process.nofile_limit + 16) + ":";
+  const std::string hint =
+      "raise it first: prlimit --pid " + pid +
+      " --nofile=" + std::to_string(process.nofile_limit + std::max<std::size_t>(needed, 16)) + ":";
   const std::vector<int> numbers = free_descriptors(process, needed);
   if (needed > 0 && static_cast<std::uint64_t>(numbers.back()) >= process.nofile_limit) {
     return fail(
@@ -178,6 +213,16 @@ bool is_traceable(const Process& process, const proc::Self& self) {
   return check_permission(process, self).has_value();
 }
 
+std::string why_not_traceable(const Process& process, const proc::Self& self) {
+  const Status allowed = check_permission(process, self);
+  return allowed ? std::string() : allowed.error().what;
+}
+
+bool stays_behind(const Process& process, const Snapshot& snapshot, const MoveOptions& options) {
+  return options.partial && options.whole_tree && !process.is_zombie() &&
+         !is_traceable(process, snapshot.self);
+}
+
 std::size_t lent_descriptors(const Process& process) {
   std::set<int> descriptions;
   for (const proc::Descriptor& moved : process.moved_fds)
@@ -201,16 +246,18 @@ Status check_movable(const Snapshot& snapshot, const MoveOptions& options) {
   GRAB_CHECK(check_named(snapshot));
   GRAB_CHECK(check_self(snapshot));
   for (const Process& process : snapshot.processes) {
-    if (process.is_zombie())
+    const bool left = stays_behind(process, snapshot, options);
+    if (process.is_zombie() || (left && process.stat.pid != snapshot.named))
       continue;
-    GRAB_CHECK(check_permission(process, snapshot.self));
+    if (Status allowed = check_permission(process, snapshot.self); !allowed)
+      return tl::unexpected(refuse_whole(std::move(allowed).error(), snapshot, options));
   }
   GRAB_CHECK(check_terminal(snapshot, options));
   for (const Process& process : snapshot.processes) {
-    if (process.is_zombie())
+    if (process.is_zombie() || stays_behind(process, snapshot, options))
       continue;
     GRAB_CHECK(check_kind(process, snapshot.self, options));
-    GRAB_CHECK(check_room(process));
+    GRAB_CHECK(check_room(process, snapshot));
   }
   return {};
 }

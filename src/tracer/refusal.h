@@ -13,6 +13,11 @@ namespace grab::tracer {
 
 /// Whether the kernel will let a process of ours trace this one, as far as /proc tells.
 [[nodiscard]] bool is_traceable(const proc::Process& process, const proc::Self& self);
+/// A sentence that says why not; empty if it may be traced.
+[[nodiscard]] std::string why_not_traceable(const proc::Process& process, const proc::Self& self);
+/// Whether --partial leaves it where it is.
+[[nodiscard]] bool stays_behind(const proc::Process& process, const proc::Snapshot& snapshot,
+                                const MoveOptions& options);
 
 /// Descriptor numbers a process lends while it is moved: one for the way to us, two a description,
 /// one for the old terminal and one for the new.

@@ -195,5 +195,19 @@ TEST(FreeDescriptors, FillHolesFirst) {
   EXPECT_TRUE(free_descriptors(process, 0).empty());
 }
 
+TEST(Room, OfASharedTableIsCountedForAllThatShareIt) {
+  TestSnapshot snapshot = a_job();
+  snapshot.of(201).fd_table_of = 200;
+  // 0-2 are in use; the first lends five, the second three more.
+  for (proc::Process& process : snapshot.value.processes)
+    process.nofile_limit = 11;
+  EXPECT_TRUE(check_movable(snapshot.value, {.whole_tree = true}));
+  for (proc::Process& process : snapshot.value.processes)
+    process.nofile_limit = 10;
+  const Status status = check_movable(snapshot.value, {.whole_tree = true});
+  ASSERT_FALSE(status);
+  EXPECT_THAT(status.error().what, HasSubstr("no free descriptor"));
+}
+
 }  // namespace
 }  // namespace grab::tracer

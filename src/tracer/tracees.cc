@@ -46,7 +46,8 @@ bool share_memory(pid_t a, pid_t b) {
 
 }  // namespace
 
-Tracees::Tracees(proc::TreeReader& reader) : reader_(reader) {
+Tracees::Tracees(proc::TreeReader& reader, bool leave_denied)
+    : reader_(reader), leave_denied_(leave_denied) {
   // Every stop of a tracee raises SIGCHLD; blocked, it can be waited for with a deadline.
   sigset_t set;
   sigemptyset(&set);
@@ -78,6 +79,8 @@ Result<bool> Tracees::seize_new() {
           found = true;
           continue;
         }
+        if (leave_denied_ && seized.error().kind == ErrorKind::kPermission)
+          continue;
         Error error = seized.error();
         error.what =
             "cannot trace " + std::to_string(member.pid) + " (" + printable(stat->comm) + ")";

@@ -22,7 +22,8 @@ using Clock = std::chrono::steady_clock;
 
 class Tracees {
  public:
-  explicit Tracees(proc::TreeReader& reader);
+  /// `leave_denied`: members that may not be traced are left alone, and are no error.
+  explicit Tracees(proc::TreeReader& reader, bool leave_denied = false);
   ~Tracees();
   Tracees(const Tracees&) = delete;
   Tracees& operator=(const Tracees&) = delete;
@@ -87,6 +88,7 @@ class Tracees {
   [[nodiscard]] Error not_stopping() const;
 
   proc::TreeReader& reader_;
+  bool leave_denied_;
   std::map<pid_t, Thread> threads_;  // by tid
   std::set<pid_t> vfork_children_;   // announced, not yet seen to exec or end
   std::set<pid_t> leaving_screen_;   // pids asked to
