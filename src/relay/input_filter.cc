@@ -17,7 +17,7 @@ namespace {
 constexpr char kEsc = '\x1b', kShiftOut = '\x0e', kShiftIn = '\x0f';
 constexpr std::size_t kMaxHeld = 1024;        // longer than any control sequence in use
 constexpr unsigned kLargestParameter = 9999;  // libvterm repeats a tab as often as it is told
-constexpr std::size_t kMaxParameters = 16;    // libvterm's
+constexpr std::size_t kMaxParameters = 16;    // libvterm writes more than these behind its array
 
 constexpr const char* kSoftReset =
     "\x1b"
@@ -285,9 +285,9 @@ bool is_exceptional(std::string_view sequence) {
   if ((final == 'h' || final == 'l') && (parameters.find(';') != std::string_view::npos ||
                                          parameters.find("47") != std::string_view::npos))
     return true;
-  return parameters.size() > 4 &&
-         (has_large_number(parameters) || std::count(parameters.begin(), parameters.end(), ';') >=
-                                              static_cast<std::ptrdiff_t>(kMaxParameters));
+  const auto separators = std::count_if(parameters.begin(), parameters.end(),
+                                        [](char byte) { return byte == ';' || byte == ':'; });
+  return has_large_number(parameters) || separators >= static_cast<std::ptrdiff_t>(kMaxParameters);
 }
 
 // libvterm takes the first of several modes only, and does not know 47.

@@ -195,6 +195,20 @@ TEST(Screen, IsNotConfusedByWhatLibvtermDoesNotKnow) {
       << "reset";
 }
 
+TEST(Screen, SurvivesMoreParametersThanLibvtermHasRoomFor) {
+  std::string many = "1";
+  for (int i = 0; i < 60; ++i)
+    many += i % 2 == 0 ? ";1" : ":1";
+  for (const std::string final : {"H", "m", "h", "r", "b", "$p", " q"})
+    EXPECT_EQ(after("\x1b[" + many + final + "\x1b[?" + many + final + "\x1b[m\x1b[Hx")[0], 'x');
+  Terminal tree, viewer;
+  tree.feed("\x1b[1;2;3;4;5;7;8;9m\x1b[38;2;1;2;3m\x1b[48;2;4;5;6mx");
+  viewer.feed(tree.paint());
+  tree.screen.resize({10, 10, 0, 0});
+  EXPECT_EQ(viewer.screen.text(), "x\n");
+  EXPECT_EQ(viewer.repaint(), Terminal().feed(viewer.repaint()).repaint());
+}
+
 TEST(Screen, AStringWithoutEndCostsNoMemory) {
   Terminal tree;
   tree.feed("\x1b]2;");

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "relay/style.h"
 
+#include <algorithm>
 #include <array>
+#include <cstddef>
 #include <string_view>
 #include <utility>
 
@@ -16,6 +18,8 @@ constexpr std::array<std::pair<std::uint16_t, char>, 7> kFlags = {{{kBold, '1'},
                                                                    {kConceal, '8'},
                                                                    {kStrike, '9'}}};
 constexpr std::array<std::string_view, 4> kUnderlines = {"24;", "4;", "21;", "4:3;"};
+
+constexpr std::ptrdiff_t kMostBeforeBackground = 8;
 
 std::string colour_parameters(Colour colour, int base) {
   const unsigned value = colour & ~kColourKind;
@@ -57,8 +61,14 @@ std::string change_style(const Style& from, const Style& to) {
         kUnderlines[static_cast<std::size_t>(to.flags & kUnderlineMask) >> kUnderlineShift];
   if (now.foreground != to.foreground)
     parameters += colour_parameters(to.foreground, 30);
-  if (now.background != to.background)
+  if (now.background != to.background) {
+    // Linux and libvterm take 16 parameters, and libvterm writes the rest behind its array.
+    if (std::count(parameters.begin(), parameters.end(), ';') > kMostBeforeBackground) {
+      parameters.back() = 'm';
+      parameters += "\x1b[";
+    }
     parameters += colour_parameters(to.background, 40);
+  }
   parameters.back() = 'm';
   return "\x1b[" + parameters;
 }
