@@ -17,7 +17,7 @@ namespace grab::relay {
 class ByteRing {
  public:
   explicit ByteRing(std::size_t capacity)
-      : capacity_(capacity), bytes_(std::make_unique<char[]>(capacity)) {}
+      : capacity_(capacity), bytes_(std::make_unique_for_overwrite<char[]>(capacity)) {}
 
   [[nodiscard]] std::uint64_t begin() const { return begin_; }  ///< oldest byte kept
   [[nodiscard]] std::uint64_t end() const { return end_; }      ///< one past the newest

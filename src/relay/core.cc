@@ -1,350 +1,355 @@
 // SPDX-License-Identifier: MIT
-// Actions come in this order: what is urgent (signals that follow from bytes already passed on),
-// what the viewers have not been shown, what was typed, a change of size, a change of phase.
+// What viewers are shown, and the order of things: what is urgent (signals that follow from bytes
+// already passed on), what viewers have not been shown, what was typed, a change of size, viewers
+// that go, pictures. Only when all that is done is output parsed.
 #include "relay/core.h"
 
 #include <algorithm>
 #include <cassert>
-#include <csignal>
 #include <utility>
 
 namespace grab::relay {
+namespace {
 
-Core::Core(Job job, WindowSize size) : job_(std::move(job)), size_(size), wanted_(size) {}
+// Rounds of kSlowPatience. A terminal that takes nothing at all for so long is not waited for when
+// its viewer leaves: it is stopped by ^S, or its machine has gone.
+constexpr int kLeavePatience = 20;
+
+}  // namespace
+
+Core::Core(Job job, WindowSize size)
+    : job_(std::move(job)), output_(kOutputBound, size), size_(size), wanted_(size) {}
 
 // ---------------------------------------------------------------- output
 
 bool Core::wants_output() const {
-  return phase_ == Phase::kRunning && !output_.full();
+  return is_running() && !output_.full();
 }
 
 void Core::output_arrived(std::size_t n) {
   assert(wants_output() || n == 0);
-  const std::uint64_t from = output_.end();
-  output_.commit(n);
-  tracker_.follow(output_.view(from, output_.end()));  // one piece: space() was
-  if (tracker_.between_sequences())
+  if (!output_.inside_sequence())
+    choose_asked();
+  output_.arrived(n);
+  if (!held_notices_.empty() && output_.modes().between_sequences())
     show_held_notices();
-  release_shown();
 }
 
 void Core::output_ended() {
+  if (std::exchange(ended_, true))
+    return;
+  stopped_ = Stopped::kNo;
   show_held_notices();
-  if (phase_ != Phase::kEnded)
-    phase_ = Phase::kEnding;
-}
-
-std::string_view Core::unshown(const ViewerState& viewer) const {
-  if (viewer.inserts.empty())
-    return output_.view(viewer.position, output_.end());
-  const Insert& insert = viewer.inserts.front();
-  if (insert.at == viewer.position)
-    return std::string_view(insert.bytes).substr(insert.taken);
-  return output_.view(viewer.position, insert.at);
-}
-
-bool Core::all_shown() const {
-  return std::all_of(viewers_.begin(), viewers_.end(),
-                     [&](const auto& entry) { return unshown(entry.second).empty(); });
-}
-
-void Core::viewer_took(ViewerId id, std::size_t n) {
-  ViewerState& viewer = state(id);
-  assert(n <= unshown(viewer).size());
-  if (!viewer.inserts.empty() && viewer.inserts.front().at == viewer.position) {
-    Insert& insert = viewer.inserts.front();
-    insert.taken += n;
-    if (insert.taken == insert.bytes.size())
-      viewer.inserts.pop_front();
-    return;
+  for (auto& [id, viewer] : viewers_) {
+    if (viewer.leaving == ViewerState::Leaving::kDetach)
+      continue;
+    if (viewer.is_here()) {
+      leave(viewer, ViewerState::Leaving::kEnd);
+    } else if (!viewer.has_left()) {
+      viewer.stand_aside(ViewerState::Showing::kLeft, output_);
+      urgent_.emplace_back(action::EndViewer{id});
+    }
   }
-  viewer.position += n;
-  release_shown();
 }
 
-// The output that every viewer has been shown makes room for more.
-void Core::release_shown() {
-  std::uint64_t shown = output_.end();
-  for (const auto& [id, viewer] : viewers_)
-    shown = std::min(shown, viewer.position);
-  output_.release(shown);
+// The terminal of the viewer that counts answers, if it sees the queries. A viewer that may not
+// type cannot answer.
+void Core::choose_asked() {
+  for (auto id = heard_.rbegin(); id != heard_.rend(); ++id) {
+    const ViewerState& viewer = state(*id);
+    if (viewer.is_raw() && viewer.stays()) {
+      output_.ask(*id);
+      return;
+    }
+  }
+  output_.ask(kNobody);
 }
 
-// To every viewer, after all output that has arrived.
-void Core::show(const std::string& bytes) {
-  if (bytes.empty())
+// It is shown nothing more that would be asked of it: another terminal answers, or the screen.
+void Core::ask_another(const ViewerState& viewer) {
+  if (output_.asked() == viewer.id)
+    choose_asked();
+  output_.ask_instead(viewer.id, viewer.position, output_.asked());
+  answers_due_ = output_.has_unanswered();
+}
+
+// ---------------------------------------------------------------- viewers
+
+ViewerId Core::add_viewer(const ViewerOptions& options) {
+  const ViewerId id = next_viewer_++;
+  ViewerState& viewer = viewers_.try_emplace(id, id, options, output_).first->second;
+  if (ended_)
+    viewer.leave(ViewerState::Leaving::kEnd, output_);
+  else if (!options.read_only)
+    heard_from(id);
+  choose_size();
+  if (!options.read_only && stopped_ == Stopped::kByKey)
+    continue_tree();
+  return id;
+}
+
+void Core::viewer_gone(ViewerId id) {
+  ViewerState& viewer = state(id);
+  if (sending_ && sending_->typist == id)
+    sending_.reset();
+  if (stopped_ != Stopped::kByKey)
+    pass_on_all(viewer);
+  viewer.showing = ViewerState::Showing::kLeft;
+  ask_another(viewer);
+  heard_.erase(std::remove(heard_.begin(), heard_.end(), id), heard_.end());
+  viewers_.erase(id);
+  choose_size();
+  continue_unless_somebody_can();
+}
+
+void Core::leave(ViewerState& viewer, ViewerState::Leaving why) {
+  viewer.leave(why, output_);
+  ask_another(viewer);
+  choose_size();
+}
+
+void Core::pause(ViewerId id) {
+  ViewerState& viewer = state(id);
+  if (!viewer.may_stay())
     return;
-  for (auto& [id, viewer] : viewers_)
-    viewer.inserts.push_back({output_.end(), bytes, 0});
+  if (viewer.is_here())
+    leave(viewer, ViewerState::Leaving::kPause);
+  else
+    urgent_.emplace_back(action::ViewerPaused{id});
 }
+
+void Core::detach(ViewerId id, DetachReason reason) {
+  ViewerState& viewer = state(id);
+  if (!viewer.may_stay())
+    return;
+  viewer.reason = reason;
+  if (viewer.is_here()) {
+    leave(viewer, ViewerState::Leaving::kDetach);
+  } else {
+    viewer.stand_aside(ViewerState::Showing::kLeft, output_);
+    urgent_.emplace_back(action::DetachViewer{id, reason});
+  }
+  continue_unless_somebody_can();
+}
+
+void Core::viewer_resumed(ViewerId id, WindowSize size,
+                          const std::vector<pid_t>& full_screen_pgids) {
+  ViewerState& viewer = state(id);
+  if (!viewer.may_stay())
+    return;
+  viewer.size = size;
+  viewer.come_back(output_, !viewer.read_only || fits(viewer));
+  if (viewer.read_only)
+    return;
+  heard_from(id);
+  if (stopped_ == Stopped::kByKey)
+    continue_tree();
+  if (output_.modes().alternate_screen() || !full_screen_pgids.empty())
+    redraw(full_screen_pgids);
+}
+
+void Core::cut_off(ViewerState& viewer) {
+  viewer.cut(output_);
+  ask_another(viewer);
+}
+
+void Core::slow_deadline() {
+  slow_deadline_runs_ = false;
+  for (auto& [id, viewer] : viewers_) {
+    const std::uint64_t taken = viewer.taken - viewer.taken_then;
+    if (viewer.holds_output() && viewer.waited_for && output_.full() && taken < kOutputBound &&
+        output_.end() - viewer.position > kOutputBound / 2) {
+      cut_off(viewer);
+    } else if (viewer.is_here() && viewer.leaving != ViewerState::Leaving::kNo) {
+      viewer.idle_deadlines = taken == 0 ? viewer.idle_deadlines + 1 : 0;
+      viewer.given_up = viewer.idle_deadlines >= kLeavePatience;
+    }
+  }
+}
+
+std::string Core::screen_text() {
+  return output_.text();
+}
+
+std::string Core::parting(ViewerId id) const {
+  return state(id).farewell(output_);
+}
+
+// ---------------------------------------------------------------- notices
 
 void Core::notice(std::string_view line) {
   held_notices_.emplace_back(line);
-  if (tracker_.between_sequences() || phase_ >= Phase::kEnding)
+  if (output_.modes().between_sequences() || ended_)
     show_held_notices();
 }
 
 void Core::show_held_notices() {
   std::string text;
-  for (const std::string& line : held_notices_)
+  for (const std::string& line : std::exchange(held_notices_, {}))
     text += "grab: " + line + "\r\n";
-  held_notices_.clear();
-  if (!text.empty() && !tracker_.at_line_start())
-    text.insert(0, "\r\n");
-  show(text);
-}
-
-// ---------------------------------------------------------------- viewers
-
-ViewerId Core::add_viewer() {
-  const ViewerId id = next_viewer_++;
-  viewers_[id].position = output_.end();
-  return id;
-}
-
-void Core::viewer_gone(ViewerId id) {
-  viewers_.erase(id);
-  if (sending_ && sending_->viewer == id)
-    sending_.reset();
-  release_shown();
-  // Nobody is left who could say "go on".
-  const bool stopped = phase_ >= Phase::kStopping && phase_ <= Phase::kStopped;
-  if (stopped && viewers_.empty())
-    continued({});
-}
-
-bool Core::wants_input(ViewerId id) const {
-  return phase_ == Phase::kRunning && !state(id).input.full();
-}
-
-void Core::typed(ViewerId id, std::size_t n) {
-  state(id).input.commit(n);
-}
-
-void Core::discard_input() {
-  sending_.reset();
   for (auto& [id, viewer] : viewers_)
-    viewer.input.release(viewer.input.end());
+    show_line(viewer, text);
 }
 
-// ---------------------------------------------------------------- input and signals
-
-// Kernel: the kernel's line discipline looks for the signal characters first, and takes VLNEXT only
-// with ICANON and IEXTEN; the byte after it is plain whatever it is. A change of ICANON forgets a
-// VLNEXT. Source: drivers/tty/n_tty.c, n_tty_receive_char_special(), n_tty_set_termios().
-Core::Key Core::classify(char byte, const PtsState& pts) {
-  const auto character = static_cast<unsigned char>(byte);
-  if (std::exchange(quoted_, false) && pts.quotes)
-    return Key::kPlain;
-  if (character == 0)
-    return Key::kPlain;
-  if (pts.isig && character == pts.intr)
-    return Key::kInterrupt;
-  if (pts.isig && character == pts.quit)
-    return Key::kQuit;
-  if (pts.isig && character == pts.susp)
-    return suspends(pts) ? Key::kSuspend : Key::kPlain;
-  quoted_ = pts.quotes && character == pts.lnext;
-  return Key::kPlain;
+// On a line of its own.
+void Core::show_line(ViewerState& viewer, const std::string& text) {
+  if (!text.empty())
+    viewer.show_line((output_.modes().at_line_start() ? "" : "\r\n") + text, output_);
 }
 
-bool Core::job_in_foreground(const PtsState& pts) const {
-  return !job_.kernel_signals_job || pts.foreground_pgid == job_.job_pgid;
-}
+// ---------------------------------------------------------------- what to do
 
-// Kernel: a process group whose members have no parent in another group of the same session is
-// orphaned, and the default action of SIGTSTP is then discarded. Root's parent is in the old
-// session, so a moved group is orphaned: ^Z would do nothing there, and SIGSTOP must do it. Jobs
-// that a shell inside the tree starts are not orphaned. Source: kernel/signal.c get_signal(),
-// setpgid(2). An interactive shell in its own foreground ignores SIGTSTP, and is left alone.
-bool Core::suspends(const PtsState& pts) const {
-  return !pts.job_ignores_sigtstp && job_in_foreground(pts);
-}
-
-void Core::signal_job(int signo, bool kernel_does) {
-  if (!kernel_does)
-    urgent_.emplace_back(action::SignalGroup{job_.job_pgid, signo});
-  for (const pid_t pgid : job_.follower_pgids)
-    urgent_.emplace_back(action::SignalGroup{pgid, signo});
-}
-
-// What was typed, up to and with the first byte that makes a signal.
-std::optional<Action> Core::next_input(const PtsState& pts) {
-  if (phase_ != Phase::kRunning || !ptmx_writable_)
-    return std::nullopt;
+std::optional<Action> Core::next_write_viewer() {
   for (auto& [id, viewer] : viewers_) {
-    const std::string_view bytes = viewer.input.view(viewer.input.begin(), viewer.input.end());
-    if (bytes.empty())
+    if (!viewer.writable)
       continue;
-    const bool quoted = quoted_;
-    std::size_t length = 0;
-    Key key = Key::kPlain;
-    while (length < bytes.size() && key == Key::kPlain)
-      key = classify(bytes[length++], pts);
-    if (key == Key::kSuspend)
-      --length;
-    if (length == 0) {  // the suspend character is the next one: it is ours
-      viewer.input.release(viewer.input.begin() + 1);
-      stop_tree();
-      return next(pts);
-    }
-    quoted_ = quoted;  // ptmx_took() goes over the bytes that were really passed on
-    sending_ = Sending{id, pts};
-    return action::WritePtmx{bytes.substr(0, length)};
-  }
-  return std::nullopt;
-}
-
-void Core::ptmx_took(std::size_t n) {
-  assert(sending_);
-  if (!sending_)
-    return;
-  const Sending sending = *std::exchange(sending_, std::nullopt);
-  ByteRing& input = state(sending.viewer).input;
-  const std::string_view bytes = input.view(input.begin(), input.begin() + n);
-  for (const char byte : bytes) {
-    const Key key = classify(byte, sending.pts);
-    if (key == Key::kPlain || !job_in_foreground(sending.pts))
-      continue;
-    signal_job(key == Key::kInterrupt ? SIGINT : SIGQUIT, job_.kernel_signals_job);
-  }
-  input.release(input.begin() + n);
-}
-
-// ---------------------------------------------------------------- size
-
-void Core::resized(WindowSize size) {
-  wanted_ = size;
-  if (redraw_ == Redraw::kAwaited && size != size_)
-    redraw_ = Redraw::kNone;  // the new size is change enough
-}
-
-void Core::redraw(std::vector<pid_t> pgids) {
-  redraw_ = Redraw::kWanted;
-  redraw_pgids_ = std::move(pgids);
-}
-
-void Core::redraw_consumed() {
-  if (redraw_ == Redraw::kAwaited)
-    redraw_ = Redraw::kNone;
-}
-
-// Kernel: setting the size that a terminal has already sends no SIGWINCH. So a redraw needs a
-// change that is seen as such, and a change back. Source: tty_do_resize(), pty_resize(); seen.
-WindowSize Core::target_size() const {
-  WindowSize size = wanted_;
-  if (redraw_ == Redraw::kNone || size.rows == 0)
-    return size;
-  size.rows = static_cast<unsigned short>(size.rows > 1 ? size.rows - 1 : size.rows + 1);
-  return size;
-}
-
-std::optional<Action> Core::next_size(const PtsState& pts) {
-  const WindowSize target = target_size();
-  if (redraw_ == Redraw::kWanted) {
-    redraw_ = Redraw::kAwaited;
-    urgent_.emplace_back(action::AwaitRedraw{});
-  }
-  if (target == size_)
-    return urgent_.empty() ? std::nullopt : next(pts);
-  size_ = target;
-  if (job_in_foreground(pts))
-    signal_job(SIGWINCH, job_.kernel_signals_job);
-  // Programs to be redrawn that neither the kernel nor signal_job() reaches.
-  const auto reached = [&](pid_t pgid) {
-    const std::vector<pid_t>& followers = job_.follower_pgids;
-    return pgid == pts.foreground_pgid ||
-           (job_in_foreground(pts) &&
-            (pgid == job_.job_pgid ||
-             std::find(followers.begin(), followers.end(), pgid) != followers.end()));
-  };
-  for (const pid_t pgid : redraw_pgids_) {
-    if (!reached(pgid))
-      urgent_.emplace_back(action::SignalGroup{pgid, SIGWINCH});
-  }
-  if (redraw_ == Redraw::kNone)
-    redraw_pgids_.clear();
-  return action::SetWindowSize{target};
-}
-
-// ---------------------------------------------------------------- phases
-
-void Core::stop_tree() {
-  signal_job(SIGSTOP, false);
-  phase_ = Phase::kStopping;
-}
-
-void Core::continued(const std::vector<pid_t>& full_screen_pgids) {
-  if (phase_ >= Phase::kEnding)
-    return;
-  show(tracker_.redo());
-  if (phase_ != Phase::kRunning) {
-    signal_job(SIGCONT, false);
-    phase_ = Phase::kRunning;
-  }
-  if (tracker_.alternate_screen() || !full_screen_pgids.empty())
-    redraw(full_screen_pgids);
-}
-
-std::optional<Action> Core::next_phase() {
-  if (!all_shown())
-    return std::nullopt;
-  switch (phase_) {
-    case Phase::kStopping:
-    case Phase::kEnding:
-      phase_ = phase_ == Phase::kStopping ? Phase::kGivingBack : Phase::kEndingUndone;
-      show(tracker_.undo());
-      return next({});
-    case Phase::kGivingBack:
-      phase_ = Phase::kStopped;
-      return action::Suspend{};
-    case Phase::kEndingUndone:
-      phase_ = Phase::kEnded;
-      return action::Ended{};
-    case Phase::kRunning:
-    case Phase::kStopped:
-    case Phase::kEnded:
-      break;
-  }
-  return std::nullopt;
-}
-
-std::optional<Action> Core::next_write_viewer() const {
-  for (const auto& [id, viewer] : viewers_) {
-    const std::string_view bytes = unshown(viewer);
-    if (viewer.writable && !bytes.empty())
+    const std::string_view bytes = viewer.next_bytes(output_);
+    if (!bytes.empty())
       return action::WriteViewer{id, bytes};
   }
   return std::nullopt;
 }
 
-bool Core::needs_pts_state() const {
-  if (phase_ != Phase::kRunning)
-    return false;
-  if (redraw_ == Redraw::kWanted || target_size() != size_)
+std::optional<Action> Core::next_leaver() {
+  using Leaving = ViewerState::Leaving;
+  for (auto& [id, viewer] : viewers_) {
+    if (!viewer.is_here() || viewer.leaving == Leaving::kNo || !viewer.has_finished(output_))
+      continue;
+    const Leaving why = viewer.leaving;
+    const bool comes_back = why == Leaving::kSuspend || why == Leaving::kPause;
+    viewer.stand_aside(comes_back ? ViewerState::Showing::kAway : ViewerState::Showing::kLeft,
+                       output_);
+    if (why == Leaving::kSuspend)
+      return action::SuspendViewer{id};
+    if (why == Leaving::kPause)
+      return action::ViewerPaused{id};
+    if (why == Leaving::kDetach)
+      return action::DetachViewer{id, viewer.reason};
+    return action::EndViewer{id};
+  }
+  return std::nullopt;
+}
+
+bool Core::draw_picture() {
+  for (auto& [id, viewer] : viewers_) {
+    if (!viewer.wants_picture())
+      continue;
+    viewer.draw(output_, fits(viewer));
     return true;
-  return ptmx_writable_ && std::any_of(viewers_.begin(), viewers_.end(), [](const auto& entry) {
-           return entry.second.input.size() != 0;
-         });
+  }
+  return false;
+}
+
+// Output that viewers have been shown, and the screen, makes room for more. It is kept until room
+// is short: in large pieces most of it need not be parsed.
+bool Core::make_room() {
+  if (output_.size() < kOutputBound / 2)
+    return false;
+  std::uint64_t shown = output_.end(), shown_to_waited_for = output_.end();
+  for (const auto& [id, viewer] : viewers_) {
+    if (!viewer.holds_output())
+      continue;
+    shown = std::min(shown, viewer.position);
+    if (viewer.waited_for)
+      shown_to_waited_for = std::min(shown_to_waited_for, viewer.position);
+  }
+  release(shown);
+  if (!output_.full() || shown_to_waited_for == output_.begin())
+    return false;
+  for (auto& [id, viewer] : viewers_) {
+    if (viewer.holds_output() && viewer.position < shown_to_waited_for)
+      cut_off(viewer);
+  }
+  release(shown_to_waited_for);
+  return true;
+}
+
+void Core::release(std::uint64_t before) {
+  for (auto& [id, viewer] : viewers_)
+    viewer.remember_modes(output_, before);
+  output_.release(before);
+}
+
+// True: there is something to do again.
+bool Core::use_idle_time() {
+  const bool idle = std::exchange(idle_, false);
+  if (std::exchange(answers_due_, false) || (idle && output_.has_unanswered()))
+    output_.parse(output_.end());
+  bool again = !output_.answers().empty() && ptmx_writable_;
+  for (auto& [id, viewer] : viewers_) {
+    if (idle && viewer.is_up_to_date(output_))
+      viewer.waited_for = true;
+    const std::uint64_t changed = output_.end() - viewer.drawn_at;
+    if (viewer.showing == ViewerState::Showing::kPicture && viewer.stays() &&
+        changed >= (idle ? 1 : kOutputBound / 2))
+      viewer.picture_due = true;
+    again = again || viewer.wants_picture();
+  }
+  return again;
+}
+
+bool Core::starts_slow_deadline() {
+  if (slow_deadline_runs_)
+    return false;
+  bool held_up = output_.full() && is_running();
+  for (const auto& [id, viewer] : viewers_)
+    held_up = held_up || (viewer.is_here() && viewer.leaving != ViewerState::Leaving::kNo);
+  if (!held_up)
+    return false;
+  for (auto& [id, viewer] : viewers_)
+    viewer.taken_then = viewer.taken;
+  slow_deadline_runs_ = true;
+  return true;
+}
+
+bool Core::needs_pts_state() const {
+  if (!is_running())
+    return false;
+  return redraw_ == Redraw::kWanted || target_size() != size_ || (ptmx_writable_ && has_input());
+}
+
+std::optional<Action> Core::next_end() {
+  const bool all_left = std::all_of(viewers_.begin(), viewers_.end(),
+                                    [](const auto& entry) { return entry.second.has_left(); });
+  if (!ended_ || !all_left || std::exchange(end_was_told_, true))
+    return std::nullopt;
+  return action::Ended{};
 }
 
 std::optional<Action> Core::next(const PtsState& pts) {
-  if (!urgent_.empty()) {
-    Action action = urgent_.front();
-    urgent_.pop_front();
-    return action;
-  }
-  if (auto action = next_write_viewer())
-    return action;
-  if (phase_ == Phase::kRunning) {
-    if (auto action = next_input(pts))
+  const bool pts_is_known = needs_pts_state();
+  for (;;) {
+    if (!urgent_.empty()) {
+      Action action = std::move(urgent_.front());
+      urgent_.pop_front();
       return action;
-  }
-  if (phase_ == Phase::kRunning) {
-    if (auto action = next_size(pts))
+    }
+    if (auto action = next_write_viewer())
       return action;
+    if (auto action = next_answers())
+      return action;
+    if (pts_is_known && is_running()) {
+      if (auto action = next_input(pts))
+        return action;
+      if (!urgent_.empty())
+        continue;
+      if (auto action = next_size(pts))
+        return action;
+      if (!urgent_.empty())
+        continue;
+    }
+    if (auto action = next_leaver())
+      return action;
+    if (auto action = next_write_viewer())
+      return action;
+    if (!draw_picture() && !make_room() && !use_idle_time())
+      break;
   }
-  return next_phase();
+  if (auto action = next_end())
+    return action;
+  if (starts_slow_deadline())
+    return action::AwaitSlow{};
+  return std::nullopt;
 }
 
 }  // namespace grab::relay

@@ -47,7 +47,7 @@ Loop::Loop(UniqueFd ptmx, const MovedTree& tree, Viewer viewer, UniqueFd notices
       terminal_(std::move(viewer)),
       groups_(tree),
       core_(job_of(tree), window_size(ptmx_.get())),
-      viewer_(core_.add_viewer()),
+      viewer_(core_.add_viewer({window_size(terminal_.fd()), false, std::nullopt, true})),
       continues_(std::move(continues)),
       loop_(std::move(loop)) {}
 
@@ -72,7 +72,7 @@ Status Loop::start() {
   GRAB_TRY(status_pidfd_, open_pidfd(status_process_));
   GRAB_CHECK(start_signals());
   GRAB_CHECK(terminal_.take());
-  core_.resized(window_size(terminal_.fd()));
+  core_.resized(viewer_, window_size(terminal_.fd()));
   GRAB_CHECK(watch<&Loop::on_ptmx>(ptmx_poll_, ptmx_.get(), UV_READABLE, "the ptmx"));
   GRAB_CHECK(
       watch<&Loop::on_viewer>(viewer_poll_, terminal_.fd(), UV_READABLE, "grab's own terminal"));
@@ -83,6 +83,8 @@ Status Loop::start() {
     GRAB_CHECK(watch<&Loop::on_status_process>(status_poll_, status_pidfd_.get(), UV_READABLE,
                                                "the tree's root"));
   GRAB_TRY(redraw_deadline_,
+           UvHandle<uv_timer_t>::open("uv_timer_init", this, loop_.get(), uv_timer_init));
+  GRAB_TRY(slow_deadline_,
            UvHandle<uv_timer_t>::open("uv_timer_init", this, loop_.get(), uv_timer_init));
   GRAB_CHECK(watch_next_process());
   if (!tree_.redraw_pids.empty())
@@ -111,7 +113,7 @@ Status Loop::start_signals() {
 
 void Loop::on_signal(int signo) {
   if (signo == SIGWINCH) {
-    core_.resized(window_size(terminal_.fd()));
+    core_.resized(viewer_, window_size(terminal_.fd()));
     pump();
     return;
   }
@@ -122,7 +124,7 @@ void Loop::on_signal(int signo) {
 
 void Loop::give_up(Error error) {
   // The terminal may not take it: then nothing more can be done for it.
-  const std::string parting = core_.parting();
+  const std::string parting = core_.parting(viewer_);
   if (::write(terminal_.fd(), parting.data(), parting.size()) < 0)
     errno = 0;
   error_ = std::move(error);
@@ -219,6 +221,7 @@ void Loop::read_output() {
       core_.output_arrived(static_cast<std::size_t>(n));
       total += static_cast<std::size_t>(n);
     } else if (n < 0 && would_block(errno)) {
+      core_.output_idle();
       return;
     } else {
       hung_up();
@@ -286,7 +289,6 @@ void Loop::on_viewer(int status, int events) {
 }
 
 void Loop::viewer_has_gone(int err) {
-  core_.viewer_gone(viewer_);
   give_up(Error{ErrorKind::kSystem, err, "the terminal that showed " + tree_.name + " has gone",
                 "the processes go on, but their terminal is gone"});
 }
@@ -338,7 +340,7 @@ void Loop::on_notices(int status, int /*events*/) {
 
 // ---------------------------------------------------------------- stopping
 
-void Loop::perform(const action::Suspend& /*suspend*/) {
+void Loop::perform(const action::SuspendViewer& /*suspend*/) {
   terminal_.give_back();
   if (ViewerTerminal::stop_own_group(continues_) == ViewerTerminal::Stop::kImpossible)
     core_.notice("cannot stop here, as nothing would continue grab; " + tree_.name + " goes on");
@@ -359,8 +361,7 @@ void Loop::retake_terminal() {
   }
   // take() may have waited for `fg`, whose SIGCONT is dealt with herewith.
   (void)continues_.consume();
-  core_.resized(window_size(terminal_.fd()));
-  core_.continued(redraw_pgids());
+  core_.viewer_resumed(viewer_, window_size(terminal_.fd()), redraw_pgids());
 }
 
 // ---------------------------------------------------------------- redrawing
@@ -403,6 +404,17 @@ bool Loop::redraw_was_seen() const {
       return false;
   }
   return true;
+}
+
+void Loop::perform(const action::AwaitSlow& /*slow*/) {
+  (void)uv_timer_start(
+      slow_deadline_.get(),
+      [](uv_timer_t* handle) {
+        auto* loop = static_cast<Loop*>(handle->data);
+        loop->core_.slow_deadline();
+        loop->pump();
+      },
+      Core::kSlowPatience.count(), 0);
 }
 
 // ---------------------------------------------------------------- the end

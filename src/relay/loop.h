@@ -73,7 +73,13 @@ class Loop {
   void perform(const action::SignalGroup& signal);
   void perform(const action::SetWindowSize& size);
   void perform(const action::AwaitRedraw& redraw);
-  void perform(const action::Suspend& suspend);
+  void perform(const action::SuspendViewer& suspend);
+  void perform(const action::AwaitSlow& slow);
+  // One viewer, which nobody sends away and which stops itself, needs no more to be done.
+  void perform(const action::ViewerPaused& /*paused*/) {}
+  void perform(const action::DetachViewer& /*detach*/) {}
+  void perform(const action::EndViewer& /*end*/) {}
+  void perform(const action::AwaitDetach& /*detach*/) {}
   void perform(const action::Ended& ended);
 
   [[nodiscard]] Status watch_next_process();
@@ -107,7 +113,7 @@ class Loop {
   ContinueWatch continues_;
   UvLoop loop_;
   Poll ptmx_poll_, viewer_poll_, notices_poll_, status_poll_, known_poll_, continue_poll_;
-  UvHandle<uv_timer_t> redraw_deadline_;
+  UvHandle<uv_timer_t> redraw_deadline_, slow_deadline_;
   std::array<UvHandle<uv_signal_t>, 4> signals_;
 };
 
