@@ -4,6 +4,7 @@
 #ifdef GRAB_FAULTS
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -13,6 +14,8 @@
 
 namespace grab {
 namespace {
+
+constexpr int kStop = -1;
 
 struct Wanted {
   std::string name;
@@ -24,7 +27,8 @@ const Wanted& wanted() {
     const char* text = ::getenv("GRAB_FAULT");
     Wanted out{text == nullptr ? "" : text, 0};
     if (const auto equals = out.name.rfind('='); equals != std::string::npos) {
-      out.err = std::stoi(out.name.substr(equals + 1));
+      const std::string how = out.name.substr(equals + 1);
+      out.err = how == "stop" ? kStop : std::stoi(how);
       out.name.erase(equals);
     }
     return out;
@@ -53,6 +57,10 @@ int fault(std::string_view step, std::string_view object, int err) {
   note((fails ? "failed " : "") + name + "\n");
   if (!fails)
     return 0;
+  if (wanted().err == kStop) {
+    (void)::raise(SIGSTOP);
+    return 0;
+  }
   return wanted().err != 0 ? wanted().err : err;
 }
 

@@ -19,6 +19,7 @@
 #include "tracer/batch_run.h"
 #include "tracer/donor.h"
 #include "tracer/hangup_guard.h"
+#include "tracer/mend.h"
 #include "tracer/refusal.h"
 #include "tracer/tell.h"
 #include "tracer/terminal.h"
@@ -69,6 +70,9 @@ class Move {
     const auto deadline = Clock::now() + kPassingLimit;
     for (;;) {
       GRAB_TRY(snapshot_, reader_->read());
+      if (mend_half_moved(snapshot_)) {
+        GRAB_TRY(snapshot_, reader_->read());
+      }
       // The tracer speaks for grab, its parent.
       std::erase(snapshot_.self.lineage, getpid());
       Result<MovePlan> plan = plan_move(snapshot_, options_);

@@ -16,10 +16,13 @@ constexpr const char* kFailed = "failed ";
 
 }  // namespace
 
-FaultyGrab::FaultyGrab(const std::string& fault, const std::vector<std::string>& arguments)
+FaultyGrab::FaultyGrab(const std::string& fault, const std::vector<std::string>& arguments,
+                       std::vector<std::string> before)
     : log_(scratch("faults.log")) {
   ::unlink(log_.c_str());
-  std::vector<std::string> command = {grab_path()};
+  std::vector<std::string> command = std::move(before);
+  if (command.empty())
+    command = {grab_path()};
   command.insert(command.end(), arguments.begin(), arguments.end());
   terminal_ = std::make_unique<TerminalSession>(
       "grab with " + fault, command,
@@ -37,6 +40,11 @@ void FaultyGrab::wait() {
   };
   if (!wait_until(ended))
     throw std::runtime_error("grab neither ends nor shows the tree\n" + all_transcripts());
+}
+
+void FaultyGrab::wait_for_stop() const {
+  if (!wait_until([this] { return has_failed_step(); }))
+    throw std::runtime_error("grab does not come to that step\n" + all_transcripts());
 }
 
 void FaultyGrab::wait_for_telling() const {

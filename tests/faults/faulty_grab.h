@@ -14,11 +14,15 @@ namespace grab::test {
 
 class FaultyGrab {
  public:
-  /// Starts grab on a terminal of its own. `fault` as in GRAB_FAULT, empty for none.
-  FaultyGrab(const std::string& fault, const std::vector<std::string>& arguments);
+  /// Starts grab on a terminal of its own. `fault` as in GRAB_FAULT, empty for none; `before` are
+  /// the words to start it with, instead of its path.
+  FaultyGrab(const std::string& fault, const std::vector<std::string>& arguments,
+             std::vector<std::string> before = {});
 
   /// Waits until it has ended, or has raw modes on its terminal: then it shows the tree.
   void wait();
+  /// Waits until the step has been come to at which grab stops ("=stop").
+  void wait_for_stop() const;
   /// Waits until the tracer has ended: the old shell was told, or not, and is at most guarded.
   void wait_for_telling() const;
   [[nodiscard]] bool shows_the_tree() const { return shows_; }

@@ -207,21 +207,17 @@ struct Scene {
 
 /// Makes some processes another user's, which --partial leaves where they are.
 void give_away(Scene& scene) {
-  constexpr unsigned kUser = 1000;
-  constexpr unsigned kOther = 1001;
-  scene.snapshot.self.euid = kUser;
   std::set<pid_t> shared;
   for (const proc::Process& process : scene.snapshot.processes) {
     if (process.fd_table_of != process.stat.pid)
       shared.insert({process.fd_table_of, process.stat.pid});
   }
   for (proc::Process& process : scene.snapshot.processes) {
-    process.status.uid.real = kUser;
     const bool may_be = !process.is_zombie() && process.stat.pid != scene.snapshot.named &&
                         shared.count(process.stat.pid) == 0;
     if (!may_be || *rc::gen::inRange(0, 4).as("another user's") != 0)
       continue;
-    process.status.uid.real = kOther;
+    process.status.uid.real = scene.snapshot.self.euid + 1;
     process.readable = false;
     process.moved_fds.clear();
     process.epoll_watches.clear();

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT
+// What a grab that was killed with all its processes leaves behind is mended by the next one; and
+// what is said of a job that had to be stopped before the move.
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include <gmock/gmock.h>
+
+#include "faults/faulty_grab.h"
+#include "faults/trees.h"
+#include "support/other_user.h"
+
+namespace grab::test {
+namespace {
+
+class LeftBehind : public GrabTest {};
+
+// Kills grab's processes, the tracer first; none of them has a moment to do anything.
+void kill_all(const FaultyGrab& grab, pid_t session) {
+  std::vector<pid_t> pids = descendants_of(session);
+  pids.push_back(session);
+  for (const pid_t pid : descendants_of(::getpid())) {
+    const auto stat = read_stat(pid);
+    if (stat && stat->comm.rfind("grab", 0) == 0)
+      pids.push_back(pid);
+  }
+  for (const pid_t pid : pids)
+    ::kill(pid, SIGSTOP);
+  for (const pid_t pid : pids)
+    ::kill(pid, SIGKILL);
+  EXPECT_TRUE(wait_until([&] {
+    return std::none_of(pids.begin(), pids.end(), [](pid_t pid) { return is_alive(pid); });
+  })) << grab.said();
+}
+
+TEST_F(LeftBehind, ATreeWhoseGrabWasKilledWithAllItsProcessesIsMendedByTheNext) {
+  const Kind kind{"Pipeline", "tracee_zoo echo-lines | cat | cat"};
+  Tree tree(kind);
+  // Where root is about to prepare, one of the others has come to its stop and was not seen to.
+  FaultyGrab first("PTRACE_SETREGSET@" + std::to_string(tree.root()) + "#1=stop",
+                   tree.grab_arguments());
+  first.wait_for_stop();
+  ASSERT_TRUE(wait_until([&] {
+    return std::all_of(tree.pids().begin(), tree.pids().end(),
+                       [](pid_t pid) { return read_stat(pid)->state == 't'; });
+  }));
+  kill_all(first, first.terminal().pid());
+  ASSERT_TRUE(
+      wait_until([&] { return std::any_of(tree.pids().begin(), tree.pids().end(), is_stopped); }));
+  FaultyGrab second("", tree.grab_arguments());
+  second.wait();
+  ASSERT_TRUE(second.shows_the_tree()) << second.said();
+  EXPECT_TRUE(tree.has_left());
+  EXPECT_TRUE(tree.works_on(second.terminal()));
+}
+
+TEST_F(LeftBehind, AJobThatHadToBeStoppedForItsShellGoesOnInTheBackground) {
+  if (::geteuid() != 0)
+    GTEST_SKIP() << "only root can start a job of another user than its shell";
+  const std::string zoo = program_for_all("tracee_zoo");
+  const std::string grab = program_for_all("grab");
+  Shell shell("bash");
+  const pid_t job = shell.start(as_nobody() + zoo + " echo-lines");
+  FaultyGrab faulty("commit@#1", {"--tree", std::to_string(job)},
+                    {"/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", grab});
+  faulty.wait();
+  EXPECT_TRUE(faulty.said_one_sentence()) << faulty.said();
+  EXPECT_EQ(read_stat(job).value().tty, shell.device());
+  EXPECT_TRUE(wait_until([&] { return !is_traced(job); }));
+  ASSERT_TRUE(shell.answers());
+  shell.run("fg");
+  ASSERT_TRUE(wait_until([&] { return shell.foreground_pgid() == read_stat(job)->pgid; }));
+  shell.run("hello");
+  EXPECT_TRUE(shell.expect("got: hello"));
+}
+
+}  // namespace
+}  // namespace grab::test
