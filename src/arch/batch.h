@@ -120,8 +120,19 @@ struct WaitCall {
   std::uint64_t rusage = 0;  ///< address, may be 0
 };
 [[nodiscard]] std::optional<WaitCall> entering_wait(const Registers& at_entry);
-/// The pid argument of a kill(2) that a process is entering, nothing if it is another call.
-[[nodiscard]] std::optional<pid_t> entering_kill(const Registers& at_entry);
+/// Whether a thread that was interrupted, not one that enters, sleeps until a child changes state
+/// or a signal comes: wait4(2) and waitid(2) that block, sigsuspend(2), sigtimedwait(2), pause(2),
+/// and futex(2), by which a handler (fish) or another thread (nushell) wakes it.
+[[nodiscard]] bool sleeps_for_child(const Registers& interrupted);
+/// Whether a process is entering a call that waits for input: read(2), poll(2), select(2),
+/// epoll_wait(2) and their kin.
+[[nodiscard]] bool entering_read(const Registers& at_entry);
+/// The kill(2) that a process is entering, nothing if it is another call.
+struct KillCall {
+  pid_t pid = 0;
+  int signo = 0;
+};
+[[nodiscard]] std::optional<KillCall> entering_kill(const Registers& at_entry);
 /// Registers that skip the call being entered and make it return `result`.
 [[nodiscard]] Registers skip_call(const Registers& at_entry, std::int64_t result);
 

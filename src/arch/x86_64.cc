@@ -2,6 +2,7 @@
 // The batch on x86_64: registers, restarts of system calls, and the code itself.
 #include <sys/syscall.h>
 #include <sys/user.h>
+#include <sys/wait.h>
 
 #include <cerrno>
 #include <cstring>
@@ -275,11 +276,46 @@ std::optional<WaitCall> entering_wait(const Registers& at_entry) {
   return std::nullopt;
 }
 
-std::optional<pid_t> entering_kill(const Registers& at_entry) {
+bool sleeps_for_child(const Registers& interrupted) {
+  const user_regs_struct regs = unpack(interrupted);
+  switch (regs.orig_rax) {
+    case SYS_wait4:
+      return (regs.rdx & WNOHANG) == 0;
+    case SYS_waitid:
+      return (regs.r10 & WNOHANG) == 0;
+    case SYS_rt_sigsuspend:
+    case SYS_rt_sigtimedwait:
+    case SYS_pause:
+    case SYS_futex:
+      return true;
+    default:
+      return false;
+  }
+}
+
+bool entering_read(const Registers& at_entry) {
+  const user_regs_struct regs = unpack(at_entry);
+  if (static_cast<std::int64_t>(regs.rax) != -ENOSYS)
+    return false;
+  switch (regs.orig_rax) {
+    case SYS_read:
+    case SYS_poll:
+    case SYS_ppoll:
+    case SYS_select:
+    case SYS_pselect6:
+    case SYS_epoll_wait:
+    case SYS_epoll_pwait:
+      return true;
+    default:
+      return false;
+  }
+}
+
+std::optional<KillCall> entering_kill(const Registers& at_entry) {
   const user_regs_struct regs = unpack(at_entry);
   if (static_cast<std::int64_t>(regs.rax) != -ENOSYS || regs.orig_rax != SYS_kill)
     return std::nullopt;
-  return static_cast<pid_t>(regs.rdi);
+  return KillCall{static_cast<pid_t>(regs.rdi), static_cast<int>(regs.rsi)};
 }
 
 // Kernel: a call whose number is -1 at its entry is not made, and rax is returned as it stands ->

@@ -18,7 +18,6 @@
 #include "proc/tree_reader.h"
 #include "tracer/batch_run.h"
 #include "tracer/donor.h"
-#include "tracer/hangup_guard.h"
 #include "tracer/mend.h"
 #include "tracer/refusal.h"
 #include "tracer/tell.h"
@@ -448,18 +447,11 @@ class Move {
       channel_.notice(tell.why);
     if (tell.how != TellShell::How::kTold)
       return;
-    const Result<Told> told =
-        tell_shell(tell.shell, tell.job_pgid, tell.children, tell.wait_status, kTellLimit);
-    if (!told) {
-      channel_.notice("the old shell could not be told: " + told.error().message() +
-                      "; type `disown` there before you close its window");
-    } else if (!told->left.empty()) {
-      channel_.notice(
-          "the old shell " + std::to_string(tell.shell) +
-          " has not asked for its job; type `disown` there before you close its window");
-    } else if (!plan_.foreground && plan_.topology != Topology::kSessionLeader) {
-      guard_from_hangup(tell.shell, tell.job_pgid);
-    }
+    tell_shell({tell.shell, tell.shell_start_time, tell.job_pgid, tell.children, tell.wait_status,
+                tell.background},
+               kTellLimit, [this, &tell](const std::string& sentence) {
+                 channel_.notice(sentence + "; " + tell.advice);
+               });
   }
 
   pid_t named_;

@@ -15,13 +15,6 @@ namespace {
 using proc::Process;
 using proc::Snapshot;
 
-/// Shells that look for ended jobs only when the next command is typed, and signal no job when they
-/// go.
-bool waits_only_for_commands(const Process& shell) {
-  constexpr std::array<std::string_view, 4> kNames = {"dash", "ash", "sh", "busybox"};
-  return std::find(kNames.begin(), kNames.end(), shell.stat.comm) != kNames.end();
-}
-
 bool contains(const std::vector<pid_t>& pids, pid_t pid) {
   return std::find(pids.begin(), pids.end(), pid) != pids.end();
 }
@@ -36,10 +29,24 @@ std::vector<pid_t> children_of_job(const Snapshot& snapshot, pid_t parent, pid_t
   return children;
 }
 
-std::string disown_advice(const Process& shell, pid_t root) {
-  return "type `disown " + std::to_string(root) + "` in " + name_of(shell) +
-         " before its window is closed (zsh: `disown %JOB`), since it may hang up the jobs that it "
-         "knows";
+/// What makes that shell forget the job: no job number, which is in its memory, is needed.
+std::string disown_command(const Process& shell, pid_t root) {
+  const std::string pid = std::to_string(root);
+  return shell.stat.comm == "zsh" ? "disown %${(k)jobstates[(R)*:" + pid + "=*]}" : "disown " + pid;
+}
+
+/// Shells that signal no job in the background when they go, however they go, and know no `disown`.
+bool signals_no_job(const Process& shell) {
+  constexpr std::array<std::string_view, 10> kNames = {"dash",  "ash",  "busybox", "mksh", "ksh",
+                                                       "ksh93", "tcsh", "csh",     "yash", "nu"};
+  return std::find(kNames.begin(), kNames.end(), shell.stat.comm) != kNames.end();
+}
+
+std::string advice_for(const Process& shell, pid_t root) {
+  if (signals_no_job(shell))
+    return name_of(shell) + " may go on listing its job, but signals none when it ends";
+  return "type `" + disown_command(shell, root) + "` in " + name_of(shell) +
+         " before its window is closed, since it hangs up the jobs that it knows";
 }
 
 TellShell decide_for_leader(const Snapshot& snapshot, const Process& parent, TellShell tell) {
@@ -61,7 +68,10 @@ TellShell decide_for_leader(const Snapshot& snapshot, const Process& parent, Tel
 
 bool is_interactive_shell(const Process& process) {
   const proc::Status& status = process.status;
-  return status.ignored.has(SIGTTOU) && (status.ignored.has(SIGTERM) || status.caught.has(SIGTERM));
+  const bool survives_term = status.ignored.has(SIGTERM) || status.caught.has(SIGTERM);
+  const bool takes_terminal =
+      status.ignored.has(SIGTTOU) || (status.caught.has(SIGTTOU) && status.ignored.has(SIGTSTP));
+  return survives_term && takes_terminal;
 }
 
 TellShell decide_telling(const Snapshot& snapshot, const Process& root, pid_t pgid, bool leader,
@@ -74,6 +84,8 @@ TellShell decide_telling(const Snapshot& snapshot, const Process& root, pid_t pg
   }
   const Process& parent = *snapshot.parent;
   tell.shell = parent.stat.pid;
+  tell.shell_start_time = parent.stat.start_time;
+  tell.background = !leader && !foreground;
   tell.children = children_of_job(snapshot, parent.stat.pid, pgid);
   if (leader)
     return decide_for_leader(snapshot, parent, tell);
@@ -82,18 +94,10 @@ TellShell decide_telling(const Snapshot& snapshot, const Process& root, pid_t pg
     tell.why = name_of(parent) + " is not an interactive shell and goes on waiting";
     return tell;
   }
-  if (contains(snapshot.self.lineage, parent.stat.pid)) {
-    tell.why =
-        "it is the shell that grab was started from: " + disown_advice(parent, root.stat.pid);
-    return tell;
-  }
+  tell.advice = advice_for(parent, root.stat.pid);
   if (!is_traceable(parent, snapshot.self)) {
     tell.how = foreground ? TellShell::How::kStopFirst : TellShell::How::kNobody;
-    tell.why = name_of(parent) + " cannot be traced: " + disown_advice(parent, root.stat.pid);
-    return tell;
-  }
-  if (!foreground && waits_only_for_commands(parent)) {
-    tell.why = name_of(parent) + " asks for its jobs at its next command, and signals none of them";
+    tell.why = name_of(parent) + " cannot be traced: " + tell.advice;
     return tell;
   }
   tell.how = TellShell::How::kTold;

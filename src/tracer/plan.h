@@ -5,6 +5,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <variant>
@@ -93,10 +94,13 @@ struct TellShell {
   };
   How how = How::kNobody;
   pid_t shell = 0;
-  pid_t job_pgid = 0;           ///< the job's group as the shell knows it
-  std::vector<pid_t> children;  ///< its children of the job
+  std::uint64_t shell_start_time = 0;  ///< with `shell`, an identity
+  pid_t job_pgid = 0;                  ///< the job's group as the shell knows it
+  std::vector<pid_t> children;         ///< its children of the job
   int wait_status = 0;
-  std::string why;  ///< for people
+  bool background = false;  ///< the shell does not wait for the job just now
+  std::string why;          ///< for people
+  std::string advice;       ///< what to do by hand if it can not be told
 };
 
 /// Where the new pts takes its modes from.

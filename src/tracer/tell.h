@@ -1,26 +1,39 @@
 // SPDX-License-Identifier: MIT
 // Tells the old shell that its job has ended: its wait call returns the job's processes, though
-// they live on.
+// they live on. Whoever dies while it is told, the shell goes on, and another goes on telling.
 #pragma once
 
 #include <sys/types.h>
 
 #include <chrono>
+#include <cstdint>
+#include <functional>
+#include <string>
 #include <vector>
 
 #include "base/error.h"
 
 namespace grab::tracer {
 
-struct Told {
-  std::vector<pid_t> left;  ///< children that it has not asked for in time; empty when all is well
+struct Telling {
+  pid_t shell = 0;
+  std::uint64_t shell_start_time = 0;  ///< with `shell`, an identity
+  pid_t pgid = 0;                      ///< the job's group as the shell knows it
+  std::vector<pid_t> children;         ///< its children of the job
+  int wait_status = 0;                 ///< what each of them is said to have ended with
+  /// The shell is at its prompt, or busy with something else: where it is in a builtin `wait`, it
+  /// is interrupted first, as by ^C, lest what is to come after the job be run; and it is guarded
+  /// until it starts its next command.
+  bool background = false;
 };
 
-/// Traces `shell` from one system call to the next until it waits for its children, and lets the
-/// wait return each of `children` (members of `pgid`) with `wait_status`, once. A shell that does
-/// not wait gets a SIGCHLD as a kick. Whoever dies in the middle, the shell goes on with a call
-/// that has either been made or been answered. Errors: kPermission if it cannot be traced, kGone.
-[[nodiscard]] Result<Told> tell_shell(pid_t shell, pid_t pgid, std::vector<pid_t> children,
-                                      int wait_status, std::chrono::milliseconds limit);
+/// Tells, in a process of its own which this one starts again if it is killed, and which goes on if
+/// this one is killed. Returns when there is nothing left to do: all is told, and the shell no
+/// longer has the job in its table (or the shell has ended, or the job). Both processes give up
+/// every descriptor, and are called grab-guard instead of grab-tracer, as soon as all that can be
+/// told at once is told (0.4-4 ms; `limit` at most). `notice` gets a sentence if it can not be told
+/// at all. The caller has no other child processes.
+void tell_shell(const Telling& telling, std::chrono::milliseconds limit,
+                const std::function<void(const std::string&)>& notice);
 
 }  // namespace grab::tracer

@@ -119,7 +119,7 @@ Shell::Shell(const std::string& kind, Options options)
   if (kind == "tcsh")
     run(std::string("set prompt='") + kPrompt + "'");
   // These set their prompt to "# " for root; a login shell's /etc/profile sets PATH as well.
-  if (kind == "yash" || kind == "mksh" || kind == "ksh")
+  if (kind == "yash" || kind == "mksh" || kind == "ksh93")
     run(std::string("PS1='") + kPrompt + "'");
   if (kind == "dash" && options.login)
     run("PATH=" + program_folder() + ":$PATH PS1='" + kPrompt + "'");

@@ -40,7 +40,7 @@ class Shell : public TerminalSession {
     WindowSize size = {24, 80};
     bool login = false;
   };
-  /// `kind` is bash, zsh, fish, dash, mksh, ksh, tcsh, busybox or yash. Throws when there is no
+  /// `kind` is bash, zsh, fish, dash, mksh, ksh93, tcsh, busybox or yash. Throws when there is no
   /// prompt.
   Shell(const std::string& kind, Options options);
   explicit Shell(const std::string& kind) : Shell(kind, Options{}) {}

@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: MIT
+#include "tracer/shell_follower.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <optional>
+#include <string>
+
+#include "proc/surroundings.h"
+#include "tracer/ptrace.h"
+
+namespace grab::tracer {
+namespace {
+
+using std::chrono::milliseconds;
+using Step = Progress::Step;
+
+constexpr milliseconds kQuiet{2};        // a shell in a wait has long been seen by then
+constexpr milliseconds kKickAgain{100};  // a signal that came while it was blocked may be lost
+constexpr const char* kTask = "/task";
+
+std::string proc_path(pid_t pid, const char* file) {
+  return "/proc/" + std::to_string(pid) + file;
+}
+
+std::vector<pid_t> threads_now(pid_t pid) {
+  std::vector<pid_t> tids;
+  DIR* folder = opendir(proc_path(pid, kTask).c_str());
+  if (folder == nullptr)
+    return tids;
+  while (const dirent* entry = readdir(folder)) {
+    if (const int tid = std::atoi(entry->d_name); tid > 0)
+      tids.push_back(tid);
+  }
+  closedir(folder);
+  return tids;
+}
+
+bool is_alive(pid_t pid) {
+  const auto stat = proc::stat_of(pid);
+  return stat && stat->state != 'Z' && stat->state != 'X';
+}
+
+uid_t owner_of(pid_t pid) {
+  struct stat info {};
+  (void)stat(proc_path(pid, "").c_str(), &info);
+  return info.st_uid;
+}
+
+/// A process that the shell has started meanwhile, born under trace: none of ours.
+void release_other(pid_t tid, const Stop& stop) {
+  if (stop.kind() == StopKind::kEnded)
+    return;
+  if (!detach(tid, stop.kind() == StopKind::kSignalDelivery ? stop.signo() : 0))
+    (void)resume(tid);
+}
+
+}  // namespace
+
+ShellFollower::ShellFollower(const Telling& telling, Progress& progress)
+    : telling_(telling),
+      progress_(progress),
+      last_stop_(Clock::now()),
+      last_kick_(last_stop_ - kKickAgain) {}
+
+Status ShellFollower::seize_all() {
+  mem_.reset(open(proc_path(telling_.shell, "/mem").c_str(), O_RDWR | O_CLOEXEC));
+  for (bool again = true; again;) {  // until no thread is new
+    again = false;
+    for (const pid_t tid : threads_now(telling_.shell)) {
+      if (threads_.count(tid) != 0)
+        continue;
+      const Status seized = seize(tid);
+      if (!seized && tid == telling_.shell)
+        return seized;
+      if (!seized)
+        continue;  // it has ended, or was born under trace
+      threads_.insert(tid);
+      (void)interrupt(tid);
+      again = true;
+    }
+  }
+  const auto stat = proc::stat_of(telling_.shell);
+  if (!stat || stat->start_time != telling_.shell_start_time)
+    return fail(ErrorKind::kGone, "the shell " + std::to_string(telling_.shell) + " has ended");
+  return {};
+}
+
+Status ShellFollower::tell(milliseconds limit) {
+  const Clock::time_point deadline = Clock::now() + limit;
+  while (!is_told() && Clock::now() < deadline) {
+    const Event event = next_event(Wait::kPoll);
+    if (event == Event::kNone)
+      kick(deadline);
+    if (event == Event::kEnded)
+      return fail(ErrorKind::kGone, "the shell " + std::to_string(telling_.shell) + " has ended");
+  }
+  // One that was killed may have told this, and the shell does not ask twice.
+  for (std::size_t i = 0; i < telling_.children.size(); i++) {
+    Step doubtful = Step::kDoubtful;
+    progress_.steps[i].compare_exchange_strong(doubtful, Step::kTold);
+  }
+  return {};
+}
+
+void ShellFollower::follow() {
+  while (!is_told() || (telling_.background && !next_command_)) {
+    if (next_event(Wait::kBlock) == Event::kEnded || job_has_ended())
+      return;
+  }
+}
+
+void ShellFollower::close_other_descriptors() {
+  constexpr int kMem = STDERR_FILENO + 1;
+  if (const int fd = mem_.release(); fd != kMem)
+    (void)dup3(fd, kMem, O_CLOEXEC);
+  mem_.reset(kMem);
+  (void)close_range(kMem + 1, ~0U, 0);
+}
+
+// Kernel: a stop that was waited for is taken off the tracee: if the tracer dies before it lets the
+// tracee go on with the signal that it reported, that signal is lost. With WNOWAIT the stop stays,
+// and the signal with it. Source: kernel/exit.c wait_task_stopped, kernel/signal.c ptrace_signal;
+// seen.
+ShellFollower::Event ShellFollower::next_event(Wait wait) {
+  siginfo_t info{};
+  const int options = WEXITED | WSTOPPED | WNOWAIT | __WALL | (wait == Wait::kPoll ? WNOHANG : 0);
+  while (waitid(P_ALL, 0, &info, options) != 0) {
+    if (errno != EINTR)
+      return Event::kEnded;  // nobody is left to wait for
+  }
+  if (info.si_pid == 0)
+    return Event::kNone;
+  const bool ended = info.si_code != CLD_TRAPPED && info.si_code != CLD_STOPPED;
+  if (ended)
+    (void)waitpid(info.si_pid, nullptr, __WALL | WNOHANG);
+  const Stop stop(ended ? 0 : (info.si_status << 8) | 0x7f);  // as wait4(2) would give it
+  if (!is_thread_of_shell(info.si_pid)) {
+    release_other(info.si_pid, stop);
+    return Event::kStop;
+  }
+  last_stop_ = Clock::now();
+  if (!ended)
+    return handle(info.si_pid, stop);
+  threads_.erase(info.si_pid);
+  return info.si_pid == telling_.shell ? Event::kEnded : Event::kStop;
+}
+
+bool ShellFollower::is_thread_of_shell(pid_t tid) {
+  if (threads_.count(tid) != 0)
+    return true;
+  if (access((proc_path(telling_.shell, kTask) + "/" + std::to_string(tid)).c_str(), F_OK) != 0)
+    return false;
+  threads_.insert(tid);
+  return true;
+}
+
+ShellFollower::Event ShellFollower::handle(pid_t tid, const Stop& stop) {
+  switch (stop.kind()) {
+    case StopKind::kGroupStop:
+      (void)listen(tid);
+      return Event::kStop;
+    case StopKind::kSignalDelivery:
+      hung_up_ = hung_up_ || stop.signo() == SIGHUP || stop.signo() == SIGTERM;
+      (void)resume_to_system_call(tid, stop.signo());
+      return Event::kStop;
+    case StopKind::kSystemCall:
+      at_system_call(tid);
+      break;
+    case StopKind::kInterrupted:
+      break_off_wait(tid);
+      break;
+    case StopKind::kFork:
+    case StopKind::kVfork:
+      next_command_ = next_command_ || !hung_up_;
+      break;
+    case StopKind::kExec:
+      return Event::kEnded;  // `exec`: it is no shell any more
+    default:
+      break;
+  }
+  (void)resume_to_system_call(tid);
+  return Event::kStop;
+}
+
+/// Interrupts a shell that is in a builtin `wait`, as ^C would: when the wait returned, the shell
+/// would go on with what stands behind it. One that waits on (zsh) is left waiting.
+void ShellFollower::break_off_wait(pid_t tid) {
+  if (!telling_.background || tid != telling_.shell)
+    return;
+  const auto stat = proc::stat_of(tid);
+  const Result<arch::Registers> regs = get_registers(tid);
+  // With another job in the foreground it waits for that one, and does not run on.
+  if (!stat || !regs || stat->tpgid != stat->pgid || !arch::sleeps_for_child(*regs))
+    return;
+  in_wait_ = true;
+  if (!progress_.interrupted.exchange(true))
+    (void)kill(tid, SIGINT);
+}
+
+void ShellFollower::at_system_call(pid_t tid) {
+  const Result<arch::Registers> regs = get_registers(tid);
+  if (!regs)
+    return;
+  in_wait_ = in_wait_ && !arch::entering_read(*regs);
+  if (const auto wait = arch::entering_wait(*regs); wait && !in_wait_)
+    answer(tid, *regs, *wait);
+  else
+    withhold(tid, *regs);
+}
+
+/// Answers a wait for one of the job in the kernel's place.
+void ShellFollower::answer(pid_t tid, const arch::Registers& regs, const arch::WaitCall& wait) {
+  for (std::size_t i = 0; i < telling_.children.size(); i++) {
+    const pid_t child = telling_.children[i];
+    if (progress_.steps[i].load() == Step::kTold || !asks_for(wait, child))
+      continue;
+    if (!write_answer(wait, child))
+      return;
+    // Before the second of these calls the shell waits as it did; behind it, it has been told.
+    next_command_ = false;
+    progress_.steps[i].store(Step::kDoubtful);
+    if (set_registers(tid, arch::skip_call(regs, wait.is_waitid ? 0 : child)))
+      progress_.steps[i].store(Step::kTold);
+    return;
+  }
+}
+
+bool ShellFollower::asks_for(const arch::WaitCall& wait, pid_t child) const {
+  if (wait.is_waitid) {
+    if ((wait.options & WEXITED) == 0 || (wait.options & WNOWAIT) != 0)
+      return false;
+    return wait.id_type == P_ALL || (wait.id_type == P_PID && wait.id == child) ||
+           (wait.id_type == P_PGID && (wait.id == telling_.pgid || wait.id == 0));
+  }
+  return wait.id == -1 || wait.id == child || wait.id == -telling_.pgid;
+}
+
+bool ShellFollower::write_answer(const arch::WaitCall& wait, pid_t child) const {
+  const int status = telling_.wait_status;
+  if (wait.is_waitid) {
+    siginfo_t info{};
+    info.si_signo = SIGCHLD;
+    info.si_code = WIFSIGNALED(status) ? CLD_KILLED : CLD_EXITED;
+    info.si_pid = child;
+    info.si_uid = owner_of(child);
+    info.si_status = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status);
+    if (!write(wait.status, &info, sizeof info))
+      return false;
+  } else if (!write(wait.status, &status, sizeof status)) {
+    return false;
+  }
+  const rusage none{};
+  return write(wait.rusage, &none, sizeof none);
+}
+
+bool ShellFollower::write(std::uint64_t address, const void* bytes, std::size_t size) const {
+  return address == 0 ||
+         pwrite(mem_.get(), bytes, size, static_cast<off_t>(address)) == static_cast<ssize_t>(size);
+}
+
+/// A shell hangs up the jobs in its table when it ends: this one has left. What the user sends by
+/// hand meanwhile is not withheld.
+void ShellFollower::withhold(pid_t tid, const arch::Registers& regs) {
+  const auto call = arch::entering_kill(regs);
+  if (!call || call->pid != -telling_.pgid)
+    return;
+  if (hung_up_ || call->signo == SIGHUP || call->signo == SIGCONT)
+    (void)set_registers(tid, arch::skip_call(regs, -ESRCH));
+}
+
+bool ShellFollower::is_told() const {
+  for (std::size_t i = 0; i < telling_.children.size(); i++) {
+    if (progress_.steps[i].load() != Step::kTold)
+      return false;
+  }
+  return true;
+}
+
+bool ShellFollower::job_has_ended() const {
+  return std::none_of(telling_.children.begin(), telling_.children.end(), is_alive);
+}
+
+/// Waits for the next stop, but not beyond the time when the shell is to get a SIGCHLD to make it
+/// look for children.
+void ShellFollower::kick(Clock::time_point deadline) {
+  const auto now = Clock::now();
+  const auto kick_at = std::max(last_stop_ + kQuiet, last_kick_ + kKickAgain);
+  if (now >= kick_at && !in_wait_) {
+    (void)kill(telling_.shell, SIGCHLD);
+    last_kick_ = now;
+    return;
+  }
+  const auto next = in_wait_ ? deadline : std::min(kick_at, deadline);
+  const std::chrono::nanoseconds left = next - now;
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGCHLD);
+  const timespec limit{0, static_cast<long>(std::max<std::int64_t>(left.count(), 1))};
+  (void)sigtimedwait(&set, nullptr, &limit);
+}
+
+}  // namespace grab::tracer

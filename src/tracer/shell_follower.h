@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: MIT
+// Traces a shell from one system call to the next: answers its waits for a job that has been
+// moved, and withholds the hang-up that it would send to the job's group.
+#pragma once
+
+#include <sys/types.h>
+
+#include <atomic>
+#include <chrono>
+#include <set>
+#include <vector>
+
+#include "base/error.h"
+#include "base/unique_fd.h"
+#include "tracer/ptrace.h"
+#include "tracer/tell.h"
+
+namespace grab::tracer {
+
+/// How far the telling has come: in memory shared by those who tell, since each may be killed.
+struct Progress {
+  enum class Step : unsigned char { kUntold, kDoubtful, kTold };
+  static constexpr std::size_t kMaxChildren = 4000;  // of one job and one parent; in one page
+  std::atomic<bool> interrupted = false;             ///< the `wait` has been broken off
+  std::atomic<Step> steps[kMaxChildren];             ///< as Telling::children
+};
+
+class ShellFollower {
+ public:
+  ShellFollower(const Telling& telling, Progress& progress);
+
+  /// Seizes every thread of the shell. Errors: kPermission, kGone.
+  Status seize_all();
+  /// Tells, with a SIGCHLD as a kick where the shell does not ask by itself, until all is told or
+  /// `limit` has passed. Errors: kGone.
+  Status tell(std::chrono::milliseconds limit);
+  /// Follows the shell for as long as it has something left to ask or, in the background, has not
+  /// begun its next command. Afterwards the process is to exit, which lets the shell go.
+  void follow();
+  /// Closes every descriptor but 0-2 and the one that it needs itself.
+  void close_other_descriptors();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  enum class Wait { kBlock, kPoll };
+
+  enum class Event {
+    kNone,   ///< only where one does not wait for it
+    kStop,   ///< a stop, which has been handled
+    kEnded,  ///< the shell has ended, or has become something else
+  };
+
+  Event next_event(Wait wait);
+  Event handle(pid_t tid, const Stop& stop);
+  void at_system_call(pid_t tid);
+  void answer(pid_t tid, const arch::Registers& regs, const arch::WaitCall& wait);
+  bool write_answer(const arch::WaitCall& wait, pid_t child) const;
+  bool write(std::uint64_t address, const void* bytes, std::size_t size) const;
+  void withhold(pid_t tid, const arch::Registers& regs);
+  void break_off_wait(pid_t tid);
+  [[nodiscard]] bool asks_for(const arch::WaitCall& wait, pid_t child) const;
+  [[nodiscard]] bool is_thread_of_shell(pid_t tid);
+  [[nodiscard]] bool is_told() const;
+  [[nodiscard]] bool job_has_ended() const;
+  void kick(Clock::time_point deadline);
+
+  const Telling& telling_;
+  Progress& progress_;
+  UniqueFd mem_;
+  std::set<pid_t> threads_;
+  bool hung_up_ = false;       ///< it is about to end, and to hang up its jobs
+  bool next_command_ = false;  ///< it has begun one
+  Clock::time_point last_stop_;
+  Clock::time_point last_kick_;
+  bool in_wait_ = false;  ///< it has not yet left its builtin `wait`
+};
+
+}  // namespace grab::tracer

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT
+#include "support/moving.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+
+namespace grab::test {
+namespace {
+
+std::vector<std::string> command(pid_t pid, const std::vector<std::string>& options) {
+  std::vector<std::string> words = {grab_path(), "--tree", std::to_string(pid)};
+  words.insert(words.end(), options.begin(), options.end());
+  return words;
+}
+
+// The processes that move trees and tell shells say so in their name.
+bool is_busy(pid_t grab) {
+  const auto pids = tree_of(grab);
+  return std::any_of(pids.begin(), pids.end(), [](pid_t pid) {
+    const auto stat = read_stat(pid);
+    return stat && is_alive(pid) && stat->comm == "grab-tracer";
+  });
+}
+
+}  // namespace
+
+Moving::Moving(pid_t pid, const std::vector<std::string>& options)
+    : TerminalSession("grab of " + std::to_string(pid), command(pid, options)),
+      tree_(tree_of(pid)) {}
+
+testing::AssertionResult Moving::is_moved_from(const TerminalSession& from) {
+  const auto ended = [&] { return !is_alive(pid()); };
+  const auto left = [&] {
+    return std::all_of(tree_.begin(), tree_.end(), [&](pid_t member) {
+      const auto stat = read_stat(member);
+      return !stat || stat->state == 'Z' ||
+             (stat->tty != from.device() && !is_traced(member) &&
+              fds_on(member, from.path()).empty());
+    });
+  };
+  (void)wait_until([&] { return ended() || left(); });
+  if (!left())
+    return testing::AssertionFailure() << "not moved off " << from.path();
+  if (!wait_until([&] { return ended() || (modes().c_lflag & ISIG) == 0; }) || ended())
+    return testing::AssertionFailure() << "grab does not show the tree";
+  if (!wait_until([&] { return !is_busy(::getpid()); }))
+    return testing::AssertionFailure() << "grab goes on tracing";
+  return testing::AssertionSuccess();
+}
+
+testing::AssertionResult Moving::echoes(const std::string& line) {
+  type(line + "\r");
+  return expect("got: " + line + "\r\n");
+}
+
+}  // namespace grab::test
