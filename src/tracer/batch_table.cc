@@ -103,8 +103,9 @@ class Builder {
           receive(channel, request_.donor.new_terminal_fd, "pidfd_getfd of the new terminal");
     }
     // One that nobody has open and that we may not open either cannot be dropped.
-    if ((commits<step::DropTerminal>() || commits<step::LeaveAsLeader>()) &&
-        request_.donor.old_terminal_fd >= 0) {
+    const bool needed =
+        commits<step::DropTerminal>() || commits<step::LeaveAsLeader>() || leaves_front();
+    if (needed && request_.donor.old_terminal_fd >= 0) {
       old_terminal_ =
           receive(channel, request_.donor.old_terminal_fd, "pidfd_getfd of the old terminal");
     }
@@ -196,7 +197,10 @@ class Builder {
       join_group(request_.process->stat.pgid, false);
     for (const CommitStep& step : request_.plan->commit) {
       if (const auto* leave = std::get_if<step::LeaveAsLeader>(&step); leave != nullptr)
-        set_foreground(*leave);
+        set_foreground(leave->foreground_pgid);
+      if (const auto* session = std::get_if<step::NewSession>(&step);
+          session != nullptr && session->leave_front_to != 0)
+        set_foreground(session->front_pgid);
     }
     std::vector<int> open = kept_open_;
     if (channel_ >= 0)  // still open if a call behind it has failed
@@ -267,6 +271,8 @@ class Builder {
   }
 
   void new_session(const step::NewSession& session) {
+    if (session.leave_front_to != 0)
+      set_foreground(session.leave_front_to);
     if (session.via_pgid != 0)
       join_group(session.via_pgid, true);
     add(CallName{"setsid"}, SYS_setsid, {}, request_.process->stat.pid);
@@ -290,12 +296,12 @@ class Builder {
       consume(SIGCONT);
   }
 
-  /// Undoes the first call of leave_as_leader().
-  void set_foreground(const step::LeaveAsLeader& leave) {
-    if (leave.foreground_pgid <= 0)
+  /// ENOTTY if the old terminal was hung up meanwhile: nothing is left to set then.
+  void set_foreground(pid_t pgid) {
+    if (pgid <= 0)
       return;
     add_any(CallName{"ioctl(TIOCSPGRP) of the old terminal"}, SYS_ioctl,
-            {number(old_terminal_), number(TIOCSPGRP), data(leave.foreground_pgid), {}});
+            {number(old_terminal_), number(TIOCSPGRP), data(pgid), {}});
   }
 
   void consume(int signo) {
@@ -353,6 +359,15 @@ class Builder {
         return move;
     }
     return nullptr;
+  }
+
+  [[nodiscard]] bool leaves_front() const {
+    for (const CommitStep& step : request_.plan->commit) {
+      const auto* session = std::get_if<step::NewSession>(&step);
+      if (session != nullptr && session->leave_front_to != 0)
+        return true;
+    }
+    return false;
   }
 
   template <class Step>

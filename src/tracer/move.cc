@@ -31,7 +31,6 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kLeaveScreenLimit{
     500};  // vim, less and htop take 1-20 ms; a program that only catches SIGTSTP waits in vain
-constexpr milliseconds kTellLimit{500};    // a shell that is told takes 0.4-4 ms
 constexpr milliseconds kMoment{2};         // between two looks at what may pass
 constexpr milliseconds kPassingLimit{50};  // a parent reaps, an execve ends in 1-5 ms
 constexpr milliseconds kPromptLimit{
@@ -109,7 +108,6 @@ class Move {
     report_held();
     GRAB_CHECK(run_batches(donors));
     release();
-    channel_.report(moved());
     return {};
   }
 
@@ -435,6 +433,9 @@ class Move {
     moved.follower_pgids = plan_.follower_pgids;
     moved.redraw = plan_.redraw;
     moved.status_pid = plan_.status_pid;
+    if (const TellShell& tell = plan_.tell; tell.how == TellShell::How::kTold)
+      moved.telling = Telling{tell.shell,       tell.shell_start_time, tell.job_pgid, tell.children,
+                              tell.wait_status, tell.background,       tell.guard,    tell.again};
     moved.warnings = plan_.warnings;
     moved.warnings.insert(moved.warnings.end(), warnings_.begin(), warnings_.end());
     moved.frozen_ms = std::chrono::duration<double, std::milli>(frozen_).count();
@@ -446,12 +447,13 @@ class Move {
     if (tell.how == TellShell::How::kStopFirst)
       channel_.notice(tell.why);
     if (tell.how != TellShell::How::kTold)
-      return;
-    tell_shell({tell.shell, tell.shell_start_time, tell.job_pgid, tell.children, tell.wait_status,
-                tell.background},
-               kTellLimit, [this, &tell](const std::string& sentence) {
-                 channel_.notice(sentence + "; " + tell.advice);
-               });
+      return channel_.report(moved());
+    // The one that tells is there before the move is done: whoever is killed, the shell is told.
+    tell_shell(
+        *moved_but_processes().telling, [this] { channel_.report(moved()); },
+        [this, &tell](const std::string& sentence) {
+          channel_.notice(sentence + "; " + tell.advice);
+        });
   }
 
   pid_t named_;

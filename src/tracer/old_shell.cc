@@ -42,6 +42,13 @@ bool signals_no_job(const Process& shell) {
   return std::find(kNames.begin(), kNames.end(), shell.stat.comm) != kNames.end();
 }
 
+/// Shells that hang up no job that they know to have ended: all others, and bash is one, do so
+/// until they have shown their next prompt.
+bool forgets_at_once(const Process& shell) {
+  return signals_no_job(shell) || shell.stat.comm == "zsh" || shell.stat.comm == "fish" ||
+         shell.stat.comm == "xonsh";
+}
+
 std::string advice_for(const Process& shell, pid_t root) {
   if (signals_no_job(shell))
     return name_of(shell) + " may go on listing its job, but signals none when it ends";
@@ -49,7 +56,28 @@ std::string advice_for(const Process& shell, pid_t root) {
          " before its window is closed, since it hangs up the jobs that it knows";
 }
 
-TellShell decide_for_leader(const Snapshot& snapshot, const Process& parent, TellShell tell) {
+/// A leader under a shell of another session has been moved before. Whether that grab has told the
+/// shell, nobody knows: telling it twice harms nothing.
+bool is_shell_left_behind(const Process& parent, const Process& root) {
+  return is_interactive_shell(parent) && parent.stat.sid != root.stat.sid && parent.stat.tty != 0 &&
+         parent.stat.tty != root.stat.tty;
+}
+
+TellShell tell_again(const Process& root, TellShell tell) {
+  tell.how = TellShell::How::kTold;
+  tell.again = true;
+  // If nobody has told it, it waits, and is to run nothing of what stands behind the job.
+  tell.background = false;
+  tell.wait_status = SIGINT;
+  tell.children = {root.stat.pid};
+  tell.why = "the shell that it has left before";
+  return tell;
+}
+
+TellShell decide_for_leader(const Snapshot& snapshot, const Process& parent, const Process& root,
+                            TellShell tell) {
+  if (is_shell_left_behind(parent, root) && is_traceable(parent, snapshot.self))
+    return tell_again(root, tell);
   if (!contains(snapshot.old_ptmx_keepers, parent.stat.pid)) {
     tell.why = "its parent " + name_of(parent) + " does not hold its terminal";
     return tell;
@@ -88,13 +116,14 @@ TellShell decide_telling(const Snapshot& snapshot, const Process& root, pid_t pg
   tell.background = !leader && !foreground;
   tell.children = children_of_job(snapshot, parent.stat.pid, pgid);
   if (leader)
-    return decide_for_leader(snapshot, parent, tell);
+    return decide_for_leader(snapshot, parent, root, tell);
   if (!is_interactive_shell(parent) || parent.stat.sid != root.stat.sid ||
       parent.stat.pgid == pgid) {
     tell.why = name_of(parent) + " is not an interactive shell and goes on waiting";
     return tell;
   }
   tell.advice = advice_for(parent, root.stat.pid);
+  tell.guard = tell.background && !forgets_at_once(parent);
   if (!is_traceable(parent, snapshot.self)) {
     tell.how = foreground ? TellShell::How::kStopFirst : TellShell::How::kNobody;
     tell.why = name_of(parent) + " cannot be traced: " + tell.advice;

@@ -57,6 +57,18 @@ TEST(OldShell, OfAForegroundJobIsToldThatSigintEndedIt) {
   EXPECT_EQ(tell.wait_status, SIGINT);
 }
 
+TEST(OldShell, ThatHangsUpEndedJobsIsGuarded) {
+  TestSnapshot snapshot = a_job();
+  snapshot.value.parent->stat.comm = "bash";
+  EXPECT_FALSE(decide(snapshot).guard) << "it shows its prompt at once";
+  snapshot.foreground(kShell);
+  EXPECT_TRUE(decide(snapshot).guard);
+  for (const char* const name : {"zsh", "fish", "dash", "tcsh"}) {
+    snapshot.value.parent->stat.comm = name;
+    EXPECT_FALSE(decide(snapshot).guard) << name;
+  }
+}
+
 TEST(OldShell, OfABackgroundJobIsToldOfAHangup) {
   TestSnapshot snapshot = a_job();
   snapshot.foreground(kShell);
@@ -140,6 +152,20 @@ TestSnapshot a_session_leader() {
   snapshot.value.parent = TestSnapshot::make(50, 1, 50, "xterm");
   snapshot.value.parent->stat.sid = 50;
   return snapshot;
+}
+
+TEST(OldShell, OfATreeThatWasMovedBeforeIsToldAgain) {
+  TestSnapshot snapshot = a_session_leader();
+  proc::Process& shell = *snapshot.value.parent;
+  shell.stat.comm = "bash";
+  shell.status.ignored = signals({SIGTTOU, SIGTERM});
+  shell.stat.tty = 99;
+  const TellShell tell = decide(snapshot);
+  EXPECT_EQ(tell.how, How::kTold);
+  EXPECT_TRUE(tell.again);
+  EXPECT_EQ(tell.wait_status, SIGINT);
+  shell.status.ignored = {};
+  EXPECT_EQ(decide(snapshot).how, How::kNobody) << "a terminal, no shell";
 }
 
 TEST(Keeper, OfTheTerminalOfASessionLeaderIsToldThatItExited) {

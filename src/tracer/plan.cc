@@ -147,14 +147,30 @@ void add_descriptors(const Process& process, ProcessPlan& plan) {
   plan.prepare.emplace_back(step::MoveDescriptors{process.moved_fds, process.epoll_watches});
 }
 
+// Kernel: a terminal whose foreground group has left its session still signals that group, by ^C
+// and when it is hung up -> the group of who waits for the job gets the foreground back before the
+// job leaves, as it would take it by itself. Source: drivers/tty/tty_jobctrl.c
+// tty_signal_session_leader, drivers/tty/n_tty.c isig; seen: a script under `set -m` never takes
+// it.
+step::NewSession new_session_for(const Scene& scene) {
+  step::NewSession session{is_group_leader(scene.root) ? stepping_stone(scene) : 0};
+  const auto& parent = scene.snapshot.parent;
+  if (scene.foreground && in_terminal_session(scene, scene.root) && parent &&
+      parent->stat.sid == scene.root.stat.sid) {
+    session.front_pgid = scene.snapshot.old_terminal.foreground_pgid;
+    if (parent->stat.pgid != session.front_pgid)
+      session.leave_front_to = parent->stat.pgid;
+  }
+  return session;
+}
+
 ProcessPlan plan_root(const Scene& scene, Topology topology) {
   const proc::Stat& stat = scene.root.stat;
   ProcessPlan plan{.pid = stat.pid, .role = Role::kRoot, .prepare = {}, .commit = {}, .note = {}};
   add_descriptors(scene.root, plan);
   switch (topology) {
     case Topology::kNewSession:
-      plan.commit.emplace_back(
-          step::NewSession{is_group_leader(scene.root) ? stepping_stone(scene) : 0});
+      plan.commit.emplace_back(new_session_for(scene));
       plan.commit.emplace_back(step::TakeTerminal{});
       break;
     case Topology::kSessionLeader: {

@@ -51,6 +51,10 @@ struct DropTerminal {};
 /// setsid(2), after stepping into the group `via_pgid` of its session (0: not needed).
 struct NewSession {
   pid_t via_pgid = 0;
+  /// Before that, the old terminal's foreground group becomes `leave_front_to` (0: stays as it is).
+  /// Undone by making it `front_pgid` again.
+  pid_t leave_front_to = 0;
+  pid_t front_pgid = 0;
 };
 /// A session leader gives its terminal up: it is made the foreground group, TIOCNOTTY, and the
 /// SIGHUP and SIGCONT that the kernel then sends to it are consumed (those not pending before).
@@ -99,6 +103,8 @@ struct TellShell {
   std::vector<pid_t> children;         ///< its children of the job
   int wait_status = 0;
   bool background = false;  ///< the shell does not wait for the job just now
+  bool guard = false;       ///< it hangs up jobs that have ended, until its next prompt
+  bool again = false;       ///< an earlier grab may have told it
   std::string why;          ///< for people
   std::string advice;       ///< what to do by hand if it can not be told
 };

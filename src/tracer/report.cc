@@ -14,18 +14,34 @@ static void from_json(const json& in, Moved::Process& process) {
   in.at(0).get_to(process.pid);
   in.at(1).get_to(process.start_time);
 }
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Telling, shell, shell_start_time, pgid, children, wait_status,
+                                   background, guard, again)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Held, processes)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Moved, root_name, old_terminal, topology, processes, job_pgid,
                                    follower_pgids, redraw, status_pid, warnings, frozen_ms)
+
+static json with_telling(const Moved& moved) {
+  json out = moved;
+  if (moved.telling)
+    out["telling"] = *moved.telling;
+  return out;
+}
+
+static Moved moved_from(const json& in) {
+  auto moved = in.get<Moved>();
+  if (in.contains("telling"))
+    moved.telling = in["telling"].get<Telling>();
+  return moved;
+}
 
 std::string to_line(const Report& report) {
   json out;
   if (const auto* held = std::get_if<Held>(&report))
     out["held"] = *held;
   if (const auto* committing = std::get_if<Committing>(&report))
-    out["committing"] = committing->moved;
+    out["committing"] = with_telling(committing->moved);
   if (const auto* moved = std::get_if<Moved>(&report))
-    out["moved"] = *moved;
+    out["moved"] = with_telling(*moved);
   if (const auto* error = std::get_if<Error>(&report)) {
     out["error"] = {
         {"kind", error->kind}, {"err", error->err}, {"what", error->what}, {"hint", error->hint}};
@@ -41,9 +57,9 @@ Result<Report> parse_line(std::string_view line) {
     if (in.contains("held"))
       return in["held"].get<Held>();
     if (in.contains("committing"))
-      return Committing{in["committing"].get<Moved>()};
+      return Committing{moved_from(in["committing"])};
     if (in.contains("moved"))
-      return in["moved"].get<Moved>();
+      return moved_from(in["moved"]);
     const json& error = in.at("error");
     return Error{error.at("kind").get<ErrorKind>(), error.at("err").get<int>(),
                  error.at("what").get<std::string>(), error.at("hint").get<std::string>()};

@@ -114,7 +114,7 @@ Status ShellFollower::tell(milliseconds limit) {
 }
 
 void ShellFollower::follow() {
-  while (!is_told() || (telling_.background && !next_command_)) {
+  while (!is_told() || (telling_.guard && !next_command_)) {
     if (next_event(Wait::kBlock) == Event::kEnded || job_has_ended())
       return;
   }

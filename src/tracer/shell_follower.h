@@ -34,8 +34,8 @@ class ShellFollower {
   /// Tells, with a SIGCHLD as a kick where the shell does not ask by itself, until all is told or
   /// `limit` has passed. Errors: kGone.
   Status tell(std::chrono::milliseconds limit);
-  /// Follows the shell for as long as it has something left to ask or, in the background, has not
-  /// begun its next command. Afterwards the process is to exit, which lets the shell go.
+  /// Follows the shell for as long as it has something left to ask or, if it is to be guarded, has
+  /// not begun its next command. Afterwards the process is to exit, which lets the shell go.
   void follow();
   /// Closes every descriptor but 0-2 and the one that it needs itself.
   void close_other_descriptors();

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <new>
 
 #include "base/unique_fd.h"
@@ -18,6 +19,8 @@
 
 namespace grab::tracer {
 namespace {
+
+constexpr std::chrono::milliseconds kTellLimit{500};  // a shell that is told takes 0.4-4 ms
 
 /// The telling is over; what is left is to follow the shell. Nobody is to wait for us because of a
 /// descriptor of ours, be it a pipe or a terminal.
@@ -38,8 +41,7 @@ void set_up_sigchld() {
 }
 
 /// Writes a byte to `done` when all is told that can be told at once.
-[[noreturn]] void run_teller(const Telling& telling, Progress& progress,
-                             std::chrono::milliseconds limit, int done,
+[[noreturn]] void run_teller(const Telling& telling, Progress& progress, int done,
                              const std::function<void(const std::string&)>& notice) {
   (void)prctl(PR_SET_NAME, "grab-tracer");
   ShellFollower follower(telling, progress);
@@ -47,7 +49,7 @@ void set_up_sigchld() {
   if (!told && told.error().kind != ErrorKind::kGone)
     notice("the old shell could not be told: " + told.error().message());
   if (told)
-    told = follower.tell(limit);
+    told = follower.tell(kTellLimit);
   if (!told)
     _exit(0);
   become_guard();
@@ -74,21 +76,27 @@ bool is_readable(int fd) {
 
 }  // namespace
 
-void tell_shell(const Telling& telling, std::chrono::milliseconds limit,
+void tell_shell(const Telling& telling, const std::function<void()>& begun,
                 const std::function<void(const std::string&)>& notice) {
   constexpr int kLives = 100;  // more than anybody kills, few enough to end where one always dies
   set_up_sigchld();
   Progress* progress = share_progress();
-  if (progress == nullptr || telling.children.size() > Progress::kMaxChildren)
-    return notice("the old shell could not be told: it has too many processes of the job");
+  if (progress == nullptr || telling.children.size() > Progress::kMaxChildren) {
+    begun();
+    return notice("the old shell could not be told: no memory to tell it by");
+  }
+  for (std::size_t i = 0; telling.again && i < telling.children.size(); i++)
+    progress->steps[i].store(Progress::Step::kDoubtful);
   bool guarding = false;
   for (int life = 0; life < kLives; life++) {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0)
-      return;
+      return life == 0 ? begun() : void();
     const pid_t teller = fork();
     if (teller == 0)
-      run_teller(telling, *progress, limit, ends[1], guarding ? [](const std::string&) {} : notice);
+      run_teller(telling, *progress, ends[1], guarding ? [](const std::string&) {} : notice);
+    if (life == 0)
+      begun();
     (void)close(ends[1]);
     const bool told = is_readable(ends[0]);
     (void)close(ends[0]);

@@ -5,7 +5,6 @@
 
 #include <sys/types.h>
 
-#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -22,18 +21,20 @@ struct Telling {
   std::vector<pid_t> children;         ///< its children of the job
   int wait_status = 0;                 ///< what each of them is said to have ended with
   /// The shell is at its prompt, or busy with something else: where it is in a builtin `wait`, it
-  /// is interrupted first, as by ^C, lest what is to come after the job be run; and it is guarded
-  /// until it starts its next command.
+  /// is interrupted first, as by ^C, lest what is to come after the job be run.
   bool background = false;
+  bool guard =
+      false;  ///< it hangs up even a job that it knows to have ended, until its next prompt
+  bool again = false;  ///< it may have been told: when it does not ask in time, it was
 };
 
 /// Tells, in a process of its own which this one starts again if it is killed, and which goes on if
 /// this one is killed. Returns when there is nothing left to do: all is told, and the shell no
 /// longer has the job in its table (or the shell has ended, or the job). Both processes give up
 /// every descriptor, and are called grab-guard instead of grab-tracer, as soon as all that can be
-/// told at once is told (0.4-4 ms; `limit` at most). `notice` gets a sentence if it can not be told
-/// at all. The caller has no other child processes.
-void tell_shell(const Telling& telling, std::chrono::milliseconds limit,
+/// told at once is told (0.4-4 ms; kTellLimit at most). `begun` is called when the one that tells
+/// lives. `notice` gets a sentence if the shell can not be told at all.
+void tell_shell(const Telling& telling, const std::function<void()>& begun,
                 const std::function<void(const std::string&)>& notice);
 
 }  // namespace grab::tracer

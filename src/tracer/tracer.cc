@@ -44,13 +44,16 @@ void write_all(int fd, std::string_view text) {
   }
 }
 
-/// The tracer process. It has a group of its own, so that ^C on grab's terminal does not end it
-/// half way.
-[[noreturn]] void trace(pid_t named, const MoveOptions& options, int ptmx, const UniqueFd& reports,
-                        const UniqueFd& notices) {
+/// A group of its own keeps ^C on grab's terminal from ending it half way.
+void be_tracer() {
   (void)setpgid(0, 0);
   (void)prctl(PR_SET_NAME, "grab-tracer");  // for who looks with ps(1)
   (void)signal(SIGPIPE, SIG_IGN);
+}
+
+[[noreturn]] void trace(pid_t named, const MoveOptions& options, int ptmx, const UniqueFd& reports,
+                        const UniqueFd& notices) {
+  be_tracer();
   const MoveChannel channel{
       [&](const Report& report) { write_all(reports.get(), to_line(report)); },
       [&](const std::string& sentence) { write_all(notices.get(), sentence + "\n"); }};
@@ -107,6 +110,17 @@ void continue_held(const Held& held) {
   }
 }
 
+/// Tells the shell in a process of its own, for a tracer that may have been killed before it did.
+void tell_after_all(Telling telling, const UniqueFd& notices) {
+  telling.again = true;
+  if (fork() != 0)
+    return;
+  be_tracer();
+  tell_shell(
+      telling, [] {}, [&](const std::string& said) { write_all(notices.get(), said + "\n"); });
+  _exit(0);
+}
+
 // Kernel: a ptmx is hung up from when the last descriptor of its pts was closed until it is opened
 // again. Source: drivers/tty/pty.c pty_close(); seen.
 bool is_in_use(int ptmx) {
@@ -136,7 +150,6 @@ Result<MoveResult> move_tree(pid_t named, const MoveOptions& options, int ptmx) 
   if (tracer == 0)
     trace(named, options, ptmx, reports.write_end, notices.write_end);
   reports.write_end.reset();
-  notices.write_end.reset();
 
   Held held;
   std::optional<Moved> committing;
@@ -164,8 +177,9 @@ Result<MoveResult> move_tree(pid_t named, const MoveOptions& options, int ptmx) 
   committing->processes = held.processes;
   committing->warnings.push_back("the tracer was killed in the middle of the move: processes of " +
                                  committing->root_name + " may be left on " +
-                                 committing->old_terminal +
-                                 ", and the shell there was not told (type `disown`)");
+                                 committing->old_terminal);
+  if (committing->telling)
+    tell_after_all(*committing->telling, notices.write_end);
   return MoveResult{std::move(*committing), std::move(notices.read_end)};
 }
 

@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "base/unique_fd.h"
 #include "proc/snapshot.h"
 #include "tracer/plan.h"
+#include "tracer/tell.h"
 
 namespace grab::tracer {
 
@@ -39,6 +41,7 @@ struct Moved {
   std::vector<pid_t> follower_pgids;
   std::vector<pid_t> redraw;
   pid_t status_pid = 0;
+  std::optional<Telling> telling;  ///< what the old shell is told; nothing if nobody is
   std::vector<std::string> warnings;
   double frozen_ms = 0;  ///< from the first interrupt to the last release
 };
