@@ -97,9 +97,12 @@ Status ShellFollower::seize_all() {
 }
 
 Status ShellFollower::tell(milliseconds limit) {
-  const Clock::time_point deadline = Clock::now() + limit;
+  Clock::time_point deadline = Clock::now() + limit;
   while (!is_told() && Clock::now() < deadline) {
+    const bool was_in_wait = in_wait_;
     const Event event = next_event(Wait::kPoll);
+    if (was_in_wait && !in_wait_)
+      deadline = Clock::now() + limit;  // only now can it be asked to look
     if (event == Event::kNone)
       kick(deadline);
     if (event == Event::kEnded)

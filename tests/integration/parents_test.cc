@@ -158,6 +158,7 @@ TEST_F(Parents, TmuxThatIsEndedTakesNothingAlong) {
   const std::string tmux = "tmux -f /dev/null -S " + scratch("tmux") + " ";
   first.run(tmux + "new-session bash --norc -i");
   ASSERT_TRUE(wait_until([&] { return exists(scratch("tmux")); }));
+  ASSERT_TRUE(first.expect("bash"));
   move_out_of(first, kJob, tmux + "kill-server");
 }
 
