@@ -35,18 +35,17 @@ std::string disown_command(const Process& shell, pid_t root) {
   return shell.stat.comm == "zsh" ? "disown %${(k)jobstates[(R)*:" + pid + "=*]}" : "disown " + pid;
 }
 
-/// Shells that signal no job in the background when they go, however they go, and know no `disown`.
+/// Shells whose running job outlives a closed window without being told (seen; no other end tried).
 bool signals_no_job(const Process& shell) {
-  constexpr std::array<std::string_view, 10> kNames = {"dash",  "ash",  "busybox", "mksh", "ksh",
-                                                       "ksh93", "tcsh", "csh",     "yash", "nu"};
+  constexpr std::array<std::string_view, 9> kNames = {"dash",  "ash",  "busybox", "mksh", "ksh",
+                                                      "ksh93", "tcsh", "csh",     "yash"};
   return std::find(kNames.begin(), kNames.end(), shell.stat.comm) != kNames.end();
 }
 
 /// Shells that hang up no job that they know to have ended: all others, and bash is one, do so
 /// until they have shown their next prompt.
 bool forgets_at_once(const Process& shell) {
-  return signals_no_job(shell) || shell.stat.comm == "zsh" || shell.stat.comm == "fish" ||
-         shell.stat.comm == "xonsh";
+  return signals_no_job(shell) || shell.stat.comm == "zsh" || shell.stat.comm == "fish";
 }
 
 std::string advice_for(const Process& shell, pid_t root) {

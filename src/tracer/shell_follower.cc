@@ -134,7 +134,7 @@ void ShellFollower::close_other_descriptors() {
 // Kernel: a stop that was waited for is taken off the tracee: if the tracer dies before it lets the
 // tracee go on with the signal that it reported, that signal is lost. With WNOWAIT the stop stays,
 // and the signal with it. Source: kernel/exit.c wait_task_stopped, kernel/signal.c ptrace_signal;
-// seen.
+// not tried apart.
 ShellFollower::Event ShellFollower::next_event(Wait wait) {
   siginfo_t info{};
   const int options = WEXITED | WSTOPPED | WNOWAIT | __WALL | (wait == Wait::kPoll ? WNOHANG : 0);

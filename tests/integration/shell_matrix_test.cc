@@ -232,8 +232,8 @@ class OneShell {
   }
 
   /// Types ^Z and waits for the stop and the prompt. ksh93 throws away what is typed before it
-  /// prompts again; and at times its job does not see the key, or it the stop (without any grab: 5
-  /// times in 2000), until there is another signal.
+  /// prompts again; and at times its job does not see the key, or it the stop (a few
+  /// times in some matrices, also without any grab), until there is another signal.
   void stop_job(pid_t pid) {
     must(wait_until([&] { return shell_->foreground_pgid() == read_stat(pid)->pgid; }),
          "the job is not in the foreground");
