@@ -10,17 +10,25 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <variant>
+#include <vector>
 
 #include "base/error.h"
 #include "base/text.h"
 #include "cli/describe.h"
+#include "cli/list.h"
 #include "cli/options.h"
 #include "cli/outcome.h"
+#include "commands.h"
 #include "relay/relay.h"
+#include "relay/view.h"
+#include "start.h"
 #include "tracer/tracer.h"
 
 namespace grab {
 namespace {
+
+namespace message = relay::message;
 
 // What cannot be written has nobody who reads it.
 void write_all(int fd, std::string_view text) {
@@ -97,23 +105,107 @@ Result<relay::Viewer> viewer_for(const cli::Options& options) {
   return viewer;
 }
 
+/// What ended the view of a tree, said and as an exit status.
+int report_end(const relay::ViewEnd& end, const std::string& name, const std::string& process) {
+  if (const auto* tree = std::get_if<relay::TreeEnd>(&end)) {
+    say(cli::ended_line(process, *tree));
+    return cli::exit_status(*tree);
+  }
+  if (const auto* signalled = std::get_if<relay::view_end::Signalled>(&end)) {
+    say_if_it_does_not_block(cli::detached_line(name, "by " + cli::signal_name(signalled->signo)));
+    return 128 + signalled->signo;
+  }
+  say(cli::detached_line(name, std::get<relay::view_end::Detached>(end).why));
+  return 0;
+}
+
+/// After a move or a start: shows the tree, or says how to come to it.
+Result<int> show_begun(Begun begun, std::optional<relay::Viewer> viewer,
+                       const cli::Options& options) {
+  const message::Status& status = begun.status;
+  if (!viewer) {
+    if (options.action == cli::Action::kRun)
+      say(cli::started_line(status.name));
+    GRAB_CHECK(await_notices(begun.connection, say));
+    return 0;
+  }
+  if (options.action == cli::Action::kRun)
+    say(cli::attached_line(status.name, false, options.detach_key));
+  GRAB_TRY(const relay::ViewEnd end, show(std::move(begun.connection), std::move(*viewer),
+                                          status.name, options, begun.same_user));
+  return report_end(end, status.name, status.process);
+}
+
 Result<int> move(const cli::Options& options) {
-  GRAB_TRY(relay::Viewer viewer, viewer_for(options));
+  std::optional<relay::Viewer> viewer;
+  if (!options.detached) {
+    GRAB_TRY(viewer, viewer_for(options));
+  }
   if (options.verbose) {
     GRAB_TRY(const tracer::Survey survey, tracer::survey(options.pid, options.move));
     write_all(STDERR_FILENO, cli::describe_plan(survey.snapshot, survey.plan));
   }
-  GRAB_TRY(UniqueFd ptmx, relay::open_ptmx(&viewer));
-  GRAB_TRY(tracer::MoveResult result, tracer::move_tree(options.pid, options.move, ptmx.get()));
-  const tracer::Moved& moved = result.moved;
-  say_if_it_does_not_block(cli::moved_line(moved));
-  for (const std::string& warning : moved.warnings)
-    say_if_it_does_not_block("warning: " + printable(warning));
-  GRAB_TRY(const relay::TreeEnd end,
-           relay::run_relay(std::move(ptmx), cli::to_moved_tree(moved), std::move(viewer),
-                            std::move(result.notices)));
-  say(cli::ended_line(moved.root_name, end));
-  return cli::exit_status(end);
+  GRAB_TRY(Begun begun, begin_move(options, viewer ? &*viewer : nullptr, say_if_it_does_not_block));
+  return show_begun(std::move(begun), std::move(viewer), options);
+}
+
+Result<int> run_program(const cli::Options& options) {
+  std::optional<relay::Viewer> viewer;
+  if (!options.detached) {
+    GRAB_TRY(viewer, relay::open_viewer());
+  }
+  GRAB_TRY(Begun begun, begin_run(options, viewer ? &*viewer : nullptr, say));
+  return show_begun(std::move(begun), std::move(viewer), options);
+}
+
+Result<int> attach(const cli::Options& options) {
+  GRAB_TRY(relay::Viewer viewer, relay::open_viewer());
+  GRAB_TRY(Found found, find_relay(options.target));
+  const std::string name = found.status.name;
+  const std::string process = found.status.process;
+  if (found.status.state == message::Status::State::kEnded) {
+    GRAB_TRY(const std::string text, relay::ask_screen_text(found.connection, kAnswerLimitMs));
+    write_all(STDOUT_FILENO, text);
+    GRAB_TRY(const relay::TreeEnd end, await_end(found.connection));
+    return report_end(end, name, process);
+  }
+  if (options.verbose)
+    say(cli::attached_line(name, options.read_only, options.detach_key));
+  GRAB_TRY(const relay::ViewEnd end,
+           show(std::move(found.connection), std::move(viewer), name, options, found.same_user));
+  return report_end(end, name, process);
+}
+
+Result<int> list(const cli::Options& options) {
+  std::vector<std::string> silent;
+  GRAB_TRY(const auto all, ask_all(&silent));
+  write_all(STDOUT_FILENO, options.json ? cli::list_json(all) : cli::list_table(all));
+  for (const std::string& name : silent)
+    say("the relay of " + printable(name) + " does not answer");
+  return 0;
+}
+
+/// The commands that ask one thing of one relay.
+Result<int> ask(const cli::Options& options) {
+  GRAB_TRY(Found found, find_relay(options.target));
+  relay::Connection& connection = found.connection;
+  if (options.action == cli::Action::kPeek) {
+    GRAB_TRY(const std::string text, relay::ask_screen_text(connection, kAnswerLimitMs));
+    write_all(STDOUT_FILENO, text);
+  } else if (options.action == cli::Action::kSend) {
+    GRAB_CHECK(relay::ask<message::Done>(connection, message::SendText{false, options.text},
+                                         kAnswerLimitMs));
+  } else if (options.action == cli::Action::kSignal) {
+    GRAB_CHECK(
+        relay::ask<message::Done>(connection, message::SignalTree{options.signo}, kAnswerLimitMs));
+  } else if (options.action == cli::Action::kDetach) {
+    GRAB_CHECK(relay::ask<message::Done>(connection, message::DetachViewers{}, kAnswerLimitMs));
+  } else {
+    GRAB_TRY(const relay::TreeEnd end, await_end(connection));
+    say(cli::ended_line(found.status.process, end));
+    return cli::exit_status(end);
+  }
+  return 0;
 }
 
 /// The tracer process is gone long before the tree: nobody is to wait for it.
@@ -124,8 +216,21 @@ void leave_no_zombies() {
   (void)sigaction(SIGCHLD, &action, nullptr);
 }
 
-Error not_wired(const std::string& what) {
-  return {ErrorKind::kUnsupported, 0, what + " cannot be done in this build", {}};
+Result<int> carry_out(const cli::Options& options) {
+  switch (options.action) {
+    case cli::Action::kDryRun:
+      return dry_run(options);
+    case cli::Action::kMove:
+      return move(options);
+    case cli::Action::kRun:
+      return run_program(options);
+    case cli::Action::kAttach:
+      return attach(options);
+    case cli::Action::kList:
+      return list(options);
+    default:
+      return ask(options);
+  }
 }
 
 int run(int argc, char** argv) {
@@ -134,31 +239,16 @@ int run(int argc, char** argv) {
   const auto options = cli::parse_options(argc, argv);
   if (!options)
     return report(options.error(), cli::wants_json(argc, argv));
-  switch (options->action) {
-    case cli::Action::kHelp:
-      write_all(STDOUT_FILENO, cli::help_text(options->about));
-      return 0;
-    case cli::Action::kVersion:
-      write_all(STDOUT_FILENO, "grab " GRAB_VERSION "\n");
-      return 0;
-    case cli::Action::kDryRun:
-      return dry_run(*options);
-    case cli::Action::kMove:
-      break;
-    case cli::Action::kAttach:
-    case cli::Action::kList:
-    case cli::Action::kDetach:
-    case cli::Action::kSend:
-    case cli::Action::kPeek:
-    case cli::Action::kWait:
-    case cli::Action::kSignal:
-    case cli::Action::kRun:
-      return report(not_wired("this command"), options->json);
+  if (options->action == cli::Action::kHelp) {
+    write_all(STDOUT_FILENO, cli::help_text(options->about));
+    return 0;
   }
-  if (options->detached || !options->log.empty() || !options->record.empty())
-    return report(not_wired("--detached, --log and --record"), false);
-  const auto status = move(*options);
-  return status ? *status : report(status.error(), false);
+  if (options->action == cli::Action::kVersion) {
+    write_all(STDOUT_FILENO, "grab " GRAB_VERSION "\n");
+    return 0;
+  }
+  const Result<int> status = carry_out(*options);
+  return status ? *status : report(status.error(), options->json);
 }
 
 }  // namespace

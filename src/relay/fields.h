@@ -203,6 +203,7 @@ template <class Io, Is<message::Status> M>
 void fields(Io& io, M& m) {
   io.text(m.name, kMaxName);
   io.number(m.pid);
+  io.text(m.process, kMaxName);
   io.text(m.command, kMaxCommand);
   io.number(m.since);
   fields(io, m.size);

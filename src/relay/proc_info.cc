@@ -74,13 +74,15 @@ bool stat_shows_exit_code(pid_t pid) {
 }  // namespace
 
 std::optional<ProcStat> parse_stat(std::string_view text) {
-  constexpr std::size_t kState = 3, kTerminal = 7, kStartTime = 22,
-                        kExitCode = 52;  // as proc_pid_stat(5) counts
+  // As proc_pid_stat(5) counts.
+  constexpr std::size_t kState = 3, kParent = 4, kGroup = 5, kTerminal = 7, kForeground = 8,
+                        kStartTime = 22, kExitCode = 52;
   const std::size_t comm_end = text.rfind(") ");
   if (comm_end == std::string_view::npos)
     return std::nullopt;
   std::string_view rest = text.substr(comm_end + 2);
   ProcStat stat;
+  std::array<std::int64_t, kExitCode + 1> fields{};
   for (std::size_t field = kState; field <= kExitCode; ++field) {
     const std::string_view word = rest.substr(0, rest.find_first_of(" \n"));
     if (word.empty())
@@ -88,18 +90,19 @@ std::optional<ProcStat> parse_stat(std::string_view text) {
     rest.remove_prefix(std::min(word.size() + 1, rest.size()));
     if (field == kState) {
       stat.state = word[0];
-    } else if (field == kTerminal || field == kStartTime || field == kExitCode) {
-      const auto value = number<std::uint64_t>(word);
+    } else if (field <= kForeground || field == kStartTime || field == kExitCode) {
+      const auto value = number<std::int64_t>(word);
       if (!value)
         return std::nullopt;
-      if (field == kTerminal)
-        stat.terminal = static_cast<unsigned>(*value);
-      else if (field == kStartTime)
-        stat.start_time = *value;
-      else
-        stat.exit_code = static_cast<int>(*value);
+      fields[field] = *value;
     }
   }
+  stat.ppid = static_cast<pid_t>(fields[kParent]);
+  stat.pgid = static_cast<pid_t>(fields[kGroup]);
+  stat.terminal = static_cast<unsigned>(fields[kTerminal]);
+  stat.foreground_pgid = static_cast<pid_t>(fields[kForeground]);
+  stat.start_time = static_cast<std::uint64_t>(fields[kStartTime]);
+  stat.exit_code = static_cast<int>(fields[kExitCode]);
   return stat;
 }
 

@@ -17,7 +17,9 @@ namespace grab::relay {
 
 struct ProcStat {  ///< of /proc/PID/stat
   char state = '?';
-  unsigned terminal = 0;  ///< tty_nr as it stands there
+  pid_t ppid = 0, pgid = 0;
+  pid_t foreground_pgid = -1;  ///< of its controlling terminal; -1 without one
+  unsigned terminal = 0;       ///< tty_nr as it stands there
   std::uint64_t start_time = 0;
   int exit_code = 0;  ///< a wait status; 0 where the kernel hides it
 };

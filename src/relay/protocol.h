@@ -147,6 +147,7 @@ struct Status {
   };
   std::string name = {};  ///< kMaxName
   std::int32_t pid = 0;
+  std::string process = {};  ///< "4711 (make)", for sentences; kMaxName
   std::string command = {};  ///< kMaxCommand
   std::int64_t since = 0;    ///< seconds of CLOCK_REALTIME
   WindowSize size = {};

@@ -77,6 +77,7 @@ inline std::vector<Message> example_messages() {
       message::DetachViewers{},
       message::Status{.name = "make.4711",
                       .pid = 4711,
+                      .process = "4711 (make)",
                       .command = "make -j2",
                       .since = 1'700'000'000,
                       .size = size,

@@ -7,6 +7,7 @@
 #include <sys/ioctl.h>
 #include <termios.h>
 
+#include <array>
 #include <cerrno>
 #include <cstdlib>
 
@@ -43,6 +44,11 @@ unsigned pts_number(int ptmx) {
     return 0;
   constexpr unsigned kMajor = 136;
   return (index & 0xffU) | kMajor << 8U | (index & ~0xffU) << 12U;
+}
+
+std::string pts_name(int ptmx) {
+  std::array<char, 64> name{};
+  return ::ptsname_r(ptmx, name.data(), name.size()) == 0 ? name.data() : "";
 }
 
 // Kernel: asked of a ptmx, TCGETS and TIOCGPGRP answer for the pts, and TIOCGPGRP gives 0 where no

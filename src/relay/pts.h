@@ -2,6 +2,8 @@
 // What the relay reads and sets of the pts through the ptmx that it holds.
 #pragma once
 
+#include <string>
+
 #include "base/error.h"
 #include "base/unique_fd.h"
 #include "relay/core.h"
@@ -14,6 +16,9 @@ namespace grab::relay {
 
 /// The pts as tty_nr of /proc/PID/stat names it; 0 if it could not be asked.
 [[nodiscard]] unsigned pts_number(int ptmx);
+
+/// "/dev/pts/5"; empty if it could not be asked.
+[[nodiscard]] std::string pts_name(int ptmx);
 
 /// Modes and foreground group, for what is typed. job_ignores_sigtstp is left false.
 [[nodiscard]] PtsState read_pts_state(int ptmx);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The relay: holds the ptmx of a moved tree and shows it on a terminal. Here relay and viewer are
-// one process; the core (core.h) is pure and does not know that.
+// The relay's words: the tree that is shown, how it ended, and the user's terminal that shows it.
+// One relay process (server.h) holds the ptmx of one tree; viewers (view.h) come and go over a
+// socket.
 #pragma once
 
 #include <sys/types.h>
@@ -34,6 +35,14 @@ struct MovedTree {
                                    ///< and changed back
 };
 
+/// What a user is told of a tree. Texts of foreign programs may hold any byte.
+struct TreeInfo {
+  std::string name;        ///< of its socket: "make.4711"
+  pid_t pid = 0;           ///< that the user named
+  std::string command;     ///< its command line
+  std::int64_t since = 0;  ///< microseconds of CLOCK_REALTIME
+};
+
 struct TreeEnd {
   std::optional<int> wait_status;  ///< of status_pid, where the kernel told it
   bool moved_away = false;         ///< root lives, and has another controlling terminal by now
@@ -50,12 +59,5 @@ struct Viewer {
 
 /// A new ptmx, unlocked, with the window size of `viewer`. Close-on-exec.
 [[nodiscard]] Result<UniqueFd> open_ptmx(const Viewer* viewer);
-
-/// Puts the viewer's terminal into raw mode and relays until the tree has ended; restores the
-/// modes, whatever happens (also on SIGTERM, SIGHUP, SIGINT). Lines that arrive on `notices` (a
-/// pipe, may be invalid) are shown as "grab: ..." lines. Blocks. ^Z stops the tree and then this
-/// process's own job; SIGCONT goes on.
-[[nodiscard]] Result<TreeEnd> run_relay(UniqueFd ptmx, const MovedTree& tree, Viewer viewer,
-                                        UniqueFd notices);
 
 }  // namespace grab::relay

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
-// For tests: a user's terminal with a small shell that runs grab's relay on it as a job, and a tree
-// of processes on a pts of its own, made by hand as a move leaves it. All are real processes; all
-// are gone when the fixture is.
+// For tests: a user's terminal with a small shell that runs a viewer on it as a job, its relay, and
+// a tree of processes on a pts of its own, made by hand as a move leaves it. All are real
+// processes; all are gone when the fixture is.
 #pragma once
 
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <termios.h>
@@ -18,6 +20,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <functional>
 #include <initializer_list>
 #include <string>
@@ -30,6 +33,8 @@
 #include "relay/proc_info.h"
 #include "relay/pts.h"
 #include "relay/relay.h"
+#include "relay/server.h"
+#include "relay/view.h"
 
 namespace grab::relay::testing {
 
@@ -135,7 +140,37 @@ inline void use_terminal(int pts, bool own_session) {
     (void)::dup2(pts, fd);
 }
 
-/// What run_relay() said, through a pipe.
+struct Pair {
+  int viewer = -1, relay = -1;
+  Pair() {
+    std::array<int, 2> fds{};
+    if (::socketpair(AF_UNIX, SOCK_STREAM, 0, fds.data()) != 0)
+      std::abort();
+    viewer = fds[0];
+    relay = fds[1];
+  }
+};
+
+/// A folder that is removed with all that is in it.
+class Folder {
+ public:
+  Folder() : path_((std::filesystem::temp_directory_path() / "grab-relay-XXXXXX").string()) {
+    if (::mkdtemp(path_.data()) == nullptr)
+      std::abort();
+  }
+  Folder(const Folder&) = delete;
+  Folder& operator=(const Folder&) = delete;
+  ~Folder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  [[nodiscard]] const char* c_str() const { return path_.c_str(); }
+
+ private:
+  std::string path_;
+};
+
+/// How view() ended, through a pipe.
 struct Outcome {
   bool ok = false;
   bool has_status = false;
@@ -257,17 +292,52 @@ class UserTerminal {
     pts_.reset();
     Outcome outcome;
     auto viewer = open_viewer();
-    if (viewer) {
-      const auto result =
-          run_relay(std::move(tree_ptmx), tree, std::move(*viewer), std::move(notices_.read));
-      outcome.ok = result.has_value();
-      outcome.has_status = result && result->wait_status;
-      outcome.status = outcome.has_status ? *result->wait_status : 0;
-      if (!result)
-        (void)std::strncpy(outcome.error.data(), result.error().message().c_str(), 255);
+    const Pair connection;
+    const Pair link;
+    if (::fork() == 0)
+      server_main(std::move(tree_ptmx), tree, connection.relay, link.relay);
+    tree_ptmx.reset();
+    notices_.read.reset();
+    Connection to_relay(UniqueFd(::dup(connection.viewer)), Side::kRelay);
+    if (viewer && exchange_hello(to_relay, "test", 5000)) {
+      const auto end = view(std::move(to_relay), std::move(*viewer), {}, [] {
+        return Result<Connection>(fail(ErrorKind::kSystem, "the relay has gone"));
+      });
+      note(end, outcome);
     }
     say({reinterpret_cast<const char*>(&outcome), sizeof outcome}, outcome_.write.get());
     ::_exit(0);
+  }
+
+  // Ends with the viewer, whatever becomes of the tree.
+  [[noreturn]] void server_main(UniqueFd tree_ptmx, const MovedTree& tree, int connection,
+                                int link) {
+    (void)::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    (void)::setsid();
+    (void)::setenv("XDG_RUNTIME_DIR", runtime_.c_str(), 1);
+    say(encode(message::Hello{kProtocolVersion, "test"}), connection);
+    RelaySetup setup;
+    setup.ptmx = std::move(tree_ptmx);
+    setup.tree = tree;
+    setup.info.name = "test";
+    setup.owner = ::geteuid();
+    setup.command = UniqueFd(connection);
+    setup.command_attaches = true;
+    setup.notices = std::move(notices_.read);
+    ::_exit(serve(std::move(setup), UniqueFd(link)) ? 0 : 1);
+  }
+
+  static void note(const Result<ViewEnd>& end, Outcome& outcome) {
+    const auto* tree_end = end ? std::get_if<TreeEnd>(&*end) : nullptr;
+    outcome.ok = tree_end != nullptr;
+    outcome.has_status = tree_end != nullptr && tree_end->wait_status;
+    outcome.status = outcome.has_status ? *tree_end->wait_status : 0;
+    std::string error = end ? "" : end.error().message();
+    if (const auto* signalled = end ? std::get_if<view_end::Signalled>(&*end) : nullptr)
+      error = std::string("SIG") + sigabbrev_np(signalled->signo);
+    if (const auto* detached = end ? std::get_if<view_end::Detached>(&*end) : nullptr)
+      error = "detached " + detached->why;
+    (void)std::strncpy(outcome.error.data(), error.c_str(), outcome.error.size() - 1);
   }
 
   void shell_main(pid_t relay) {
@@ -303,6 +373,7 @@ class UserTerminal {
     return true;
   }
 
+  Folder runtime_;
   UniqueFd ptmx_, pts_;
   Pipe notices_, outcome_, events_, commands_;
   Forked shell_;

@@ -50,6 +50,8 @@ class SocketDirectory {
 
   [[nodiscard]] const std::string& path() const { return path_; }
   [[nodiscard]] uid_t owner() const { return owner_; }
+  /// Of the directory; borrowed. A forked process that goes on using this object keeps it open.
+  [[nodiscard]] int fd() const { return fd_.get(); }
 
   /// Names of the sockets there that a relay listens on, sorted; stale ones are removed.
   [[nodiscard]] Result<std::vector<std::string>> names() const;

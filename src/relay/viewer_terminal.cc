@@ -32,12 +32,6 @@ UniqueFd reopen_terminal(int fd) {
   return opened;
 }
 
-// A terminal has no two modes that differ in these alone.
-bool same_modes(const termios& a, const termios& b) {
-  return a.c_iflag == b.c_iflag && a.c_oflag == b.c_oflag && a.c_cflag == b.c_cflag &&
-         a.c_lflag == b.c_lflag && std::memcmp(a.c_cc, b.c_cc, sizeof a.c_cc) == 0;
-}
-
 bool in_foreground(int fd) {
   const pid_t pgid = ::tcgetpgrp(fd);
   return pgid < 0 || pgid == ::getpgrp();  // not our controlling terminal: no job control on it
@@ -53,8 +47,13 @@ Result<Viewer> open_viewer() {
   UniqueFd terminal(::open("/dev/tty", kOpenFlags));
   if (!terminal.valid())
     return fail(ErrorKind::kRefused, "grab has no terminal to show the tree on",
-                "run it in a terminal; showing nothing (--detached) comes with a later version");
+                "run it in a terminal, or with --detached");
   return Viewer{std::move(terminal)};
+}
+
+bool same_modes(const termios& a, const termios& b) {
+  return a.c_iflag == b.c_iflag && a.c_oflag == b.c_oflag && a.c_cflag == b.c_cflag &&
+         a.c_lflag == b.c_lflag && std::memcmp(a.c_cc, b.c_cc, sizeof a.c_cc) == 0;
 }
 
 WindowSize window_size(int fd) {
@@ -88,6 +87,17 @@ void ViewerTerminal::give_back() {
   if (in_foreground(fd()))
     (void)::tcsetattr(fd(), TCSANOW, &*saved_);  // a terminal that has gone needs no modes
   saved_.reset();
+}
+
+std::string ViewerTerminal::saved_modes() const {
+  if (!saved_)
+    return {};
+  return {reinterpret_cast<const char*>(&*saved_), sizeof *saved_};
+}
+
+std::string ViewerTerminal::name() const {
+  std::array<char, 256> name{};
+  return ::ttyname_r(fd(), name.data(), name.size()) == 0 ? name.data() : "";
 }
 
 // Kernel: SIGTSTP's default action is discarded in an orphaned process group (a session leader's,

@@ -6,6 +6,7 @@
 #include <termios.h>
 
 #include <optional>
+#include <string>
 
 #include "base/error.h"
 #include "relay/continue_watch.h"
@@ -16,6 +17,9 @@ namespace grab::relay {
 
 /// The window size of a terminal; zeros where it has none.
 [[nodiscard]] WindowSize window_size(int fd);
+
+/// A terminal has no two modes that differ in nothing that this compares.
+[[nodiscard]] bool same_modes(const termios& a, const termios& b);
 
 class ViewerTerminal {
  public:
@@ -33,6 +37,11 @@ class ViewerTerminal {
   /// Restores the modes that take() saved; does nothing when they were not taken, or when another
   /// job has the terminal now.
   void give_back();
+
+  /// The modes that give_back() would set, as the bytes of struct termios; empty if none.
+  [[nodiscard]] std::string saved_modes() const;
+  /// "/dev/pts/3"; empty where it has no name here.
+  [[nodiscard]] std::string name() const;
 
   enum class Stop { kContinued, kImpossible };
   /// After give_back(): stops our own process group as ^Z would and returns when continued, or at

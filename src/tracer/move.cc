@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "tracer/move.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -36,10 +37,16 @@ constexpr milliseconds kPassingLimit{50};  // a parent reaps, an execve ends in 
 constexpr milliseconds kPromptLimit{
     1000};  // for a shell that is not told to take its terminal back
 
+/// The other end of this pipe or socket has been closed.
+bool has_gone(int fd) {
+  pollfd poll_fd{fd, 0, 0};
+  return fd >= 0 && poll(&poll_fd, 1, 0) == 1 && (poll_fd.revents & POLLHUP) != 0;
+}
+
 class Move {
  public:
-  Move(pid_t named, const MoveOptions& options, int ptmx, const MoveChannel& channel)
-      : named_(named), options_(options), ptmx_(ptmx), channel_(channel) {}
+  Move(pid_t named, const MoveOptions& options, MoveEnds ends, const MoveChannel& channel)
+      : named_(named), options_(options), ends_(ends), channel_(channel) {}
 
   Status run() {
     GRAB_TRY(auto reader, proc::TreeReader::open(named_, {.force_stdio = options_.force_stdio}));
@@ -56,7 +63,6 @@ class Move {
     // Our copies of the old terminal would keep it from closing.
     tracees_.reset();
     reader_.reset();
-    (void)close(ptmx_);
     tell();
     return {};
   }
@@ -71,8 +77,11 @@ class Move {
       if (mend_half_moved(snapshot_)) {
         GRAB_TRY(snapshot_, reader_->read());
       }
-      // The tracer speaks for grab, its parent.
-      std::erase(snapshot_.self.lineage, getpid());
+      // The tracer speaks for the command of the user, an ancestor.
+      auto& lineage = snapshot_.self.lineage;
+      const auto command = std::find(lineage.begin(), lineage.end(), ends_.command_pid);
+      if (command != lineage.end())
+        lineage.erase(lineage.begin(), command);
       Result<MovePlan> plan = plan_move(snapshot_, options_);
       const bool late = Clock::now() > deadline;
       if (!plan && (late || !may_pass(plan.error())))
@@ -102,8 +111,9 @@ class Move {
     leave_screen();
     GRAB_CHECK(stop_job_for_shell());
     GRAB_CHECK(freeze());
-    GRAB_TRY(auto donors, DonorSet::open(ptmx_, snapshot_, reader_->old_terminal_fd()));
+    GRAB_TRY(auto donors, DonorSet::open(ends_.ptmx, snapshot_, reader_->old_terminal_fd()));
     GRAB_CHECK(set_modes(reader_->old_terminal_fd(), donors.terminal_fd(), plan_.modes));
+    set_missing_size(reader_->old_terminal_fd(), ends_.ptmx);
     GRAB_CHECK(load_batches(donors));
     report_held();
     GRAB_CHECK(run_batches(donors));
@@ -239,7 +249,7 @@ class Move {
       undo();
       return prepared;
     }
-    if (getppid() != grab_) {
+    if (getppid() != grab_ || has_gone(ends_.command)) {
       undo();
       return fail(ErrorKind::kSystem, "grab was killed: nobody would show the tree");
     }
@@ -384,7 +394,7 @@ class Move {
       return;
     const std::string typed = take_type_ahead(reader_->old_terminal_fd());
     if (!typed.empty())
-      (void)(write(ptmx_, typed.data(), typed.size()) < 0);  // a full new pts: it cannot be
+      (void)(write(ends_.ptmx, typed.data(), typed.size()) < 0);  // a full new pts: it cannot be
   }
 
   void finish(BatchRun& run) {
@@ -459,7 +469,7 @@ class Move {
   pid_t named_;
   const pid_t grab_ = getppid();
   const MoveOptions& options_;
-  int ptmx_;
+  const MoveEnds ends_;
   const MoveChannel& channel_;
   std::unique_ptr<proc::TreeReader> reader_;
   std::unique_ptr<Tracees> tracees_;
@@ -480,8 +490,9 @@ class Move {
 
 }  // namespace
 
-Status run_move(pid_t named, const MoveOptions& options, int ptmx, const MoveChannel& channel) {
-  return Move(named, options, ptmx, channel).run();
+Status run_move(pid_t named, const MoveOptions& options, MoveEnds ends,
+                const MoveChannel& channel) {
+  return Move(named, options, ends, channel).run();
 }
 
 }  // namespace grab::tracer

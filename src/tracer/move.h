@@ -18,9 +18,15 @@ struct MoveChannel {
   std::function<void(const std::string&)> notice;  ///< a sentence for the user, after Moved
 };
 
+struct MoveEnds {
+  int ptmx = -1;     ///< of the pts that the tree is moved to
+  int command = -1;  ///< as in MoveFor
+  pid_t command_pid = 0;
+};
+
 /// Runs in a process that has nothing else to wait for. Reports Held and Moved itself.
 /// Errors: those of move_tree(); every one leaves the tree as it was.
-[[nodiscard]] Status run_move(pid_t named, const MoveOptions& options, int ptmx,
+[[nodiscard]] Status run_move(pid_t named, const MoveOptions& options, MoveEnds ends,
                               const MoveChannel& channel);
 
 }  // namespace grab::tracer

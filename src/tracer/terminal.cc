@@ -50,6 +50,15 @@ Status set_modes(int old_fd, int new_fd, Modes modes) {
   return {};
 }
 
+void set_missing_size(int old_fd, int new_fd) {
+  winsize size{};
+  if (ioctl(new_fd, TIOCGWINSZ, &size) != 0 || size.ws_row != 0 || size.ws_col != 0)
+    return;
+  if (old_fd < 0 || ioctl(old_fd, TIOCGWINSZ, &size) != 0 || size.ws_row == 0 || size.ws_col == 0)
+    size = {.ws_row = 24, .ws_col = 80, .ws_xpixel = 0, .ws_ypixel = 0};
+  (void)ioctl(new_fd, TIOCSWINSZ, &size);
+}
+
 // Kernel: in canonical mode a line can be read only when it is finished, and leaving that mode
 // makes what there is of it readable -> the mode is left for a moment, with the whole tree stopped
 // and the shell waiting. Source: termios(3) "Canonical and noncanonical mode"; drivers/tty/n_tty.c

@@ -13,6 +13,9 @@ namespace grab::tracer {
 /// is taken over.
 [[nodiscard]] Status set_modes(int old_fd, int new_fd, Modes modes);
 
+/// Gives a terminal without a window size that of the old one, or 24x80 where that has none either.
+void set_missing_size(int old_fd, int new_fd);
+
 /// Takes what was typed on the old terminal and read by nobody, unfinished lines too. Its modes are
 /// as before.
 [[nodiscard]] std::string take_type_ahead(int old_fd);

@@ -51,13 +51,38 @@ void be_tracer() {
   (void)signal(SIGPIPE, SIG_IGN);
 }
 
-[[noreturn]] void trace(pid_t named, const MoveOptions& options, int ptmx, const UniqueFd& reports,
-                        const UniqueFd& notices) {
+void sleep_a_moment() {
+  constexpr timespec kMoment{0, 1'000'000};
+  (void)nanosleep(&kMoment, nullptr);
+}
+
+/// Waits until somebody shows the tree; the caller may be killed before it does.
+void see_to_the_tree(const MoveFor& whom, pid_t caller, const Moved& moved) {
+  constexpr int kMoments = 1000;  // a caller that lives needs one
+  for (int i = 0; i < kMoments && whom.orphaned && !whom.is_shown(); i++) {
+    if (getppid() != caller) {
+      if (fork() != 0)
+        return;
+      whom.orphaned(moved);
+      _exit(0);
+    }
+    sleep_a_moment();
+  }
+}
+
+[[noreturn]] void trace(pid_t named, const MoveOptions& options, const MoveFor& whom,
+                        const UniqueFd& reports, const UniqueFd& notices) {
+  const pid_t caller = getppid();
   be_tracer();
   const MoveChannel channel{
-      [&](const Report& report) { write_all(reports.get(), to_line(report)); },
+      [&](const Report& report) {
+        write_all(reports.get(), to_line(report));
+        if (const auto* moved = std::get_if<Moved>(&report))
+          see_to_the_tree(whom, caller, *moved);
+      },
       [&](const std::string& sentence) { write_all(notices.get(), sentence + "\n"); }};
-  const Status moved = run_move(named, options, ptmx, channel);
+  const MoveEnds ends{whom.ptmx, whom.command, whom.command_pid != 0 ? whom.command_pid : caller};
+  const Status moved = run_move(named, options, ends, channel);
   if (!moved)
     channel.report(moved.error());
   _exit(0);
@@ -105,8 +130,7 @@ void continue_held(const Held& held) {
       if (stat->state == 't' || stat->state == 'R')
         again = true;
     }
-    constexpr timespec kMoment{0, 1'000'000};
-    (void)nanosleep(&kMoment, nullptr);
+    sleep_a_moment();
   }
 }
 
@@ -141,14 +165,14 @@ Result<Survey> survey(pid_t named, const MoveOptions& options) {
   return Survey{std::move(snapshot), std::move(plan)};
 }
 
-Result<MoveResult> move_tree(pid_t named, const MoveOptions& options, int ptmx) {
+Result<MoveResult> move_tree(pid_t named, const MoveOptions& options, const MoveFor& whom) {
   GRAB_TRY(Pipe reports, open_pipe());
   GRAB_TRY(Pipe notices, open_pipe());
   const pid_t tracer = fork();
   if (tracer < 0)
     return fail_errno(errno, "fork");
   if (tracer == 0)
-    trace(named, options, ptmx, reports.write_end, notices.write_end);
+    trace(named, options, whom, reports.write_end, notices.write_end);
   reports.write_end.reset();
 
   Held held;
@@ -169,7 +193,7 @@ Result<MoveResult> move_tree(pid_t named, const MoveOptions& options, int ptmx) 
   }
   (void)waitpid(tracer, nullptr, 0);
   continue_held(held);
-  if (!committing || !is_in_use(ptmx)) {
+  if (!committing || !is_in_use(whom.ptmx)) {
     return fail(ErrorKind::kSystem, "the tracer was killed before anything was moved",
                 "the tree goes on where it was; run grab again");
   }

@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -46,15 +47,30 @@ struct Moved {
   double frozen_ms = 0;  ///< from the first interrupt to the last release
 };
 
-/// Moves the tree of `named` to the pts of `ptmx` (unlocked, of the right size; it stays the
-/// caller's). Forks a tracer process and waits until the tree is moved or left as it was. `notices`
-/// then gives lines of text (what became of the old shell) until it ends; the caller passes it on.
-/// If the tracer dies, what it held is continued. Errors: as plan_move(); kTimeout if a process did
-/// not stop; in each case nothing was changed.
+/// Who a tree is moved for.
+struct MoveFor {
+  int ptmx = -1;  ///< of the pts that it is moved to: unlocked, of the right size (else of 0x0)
+  /// A pipe or socket whose other end the user's command holds; when that has gone before the
+  /// commit, the move is undone. -1: nobody's.
+  int command = -1;
+  pid_t command_pid = 0;  ///< that command, which refusals call grab itself; 0: the caller
+  /// Whether somebody has begun to show the tree; asked in the tracer process.
+  std::function<bool()> is_shown;
+  /// Called in a process of its own when the caller has died during a move that succeeded, and
+  /// nobody shows the tree.
+  std::function<void(const Moved&)> orphaned;
+};
+
+/// Moves the tree of `named` to the pts of `ptmx`, which stays the caller's. Forks a tracer process
+/// and waits until the tree is moved or left as it was. `notices` then gives lines of text (what
+/// became of the old shell) until it ends; the caller passes it on. If the tracer dies, what it
+/// held is continued; if the caller dies, the tracer completes or undoes what it has begun. Errors:
+/// as plan_move(); kTimeout if a process did not stop; in each case nothing was changed.
 struct MoveResult {
   Moved moved;
   UniqueFd notices;
 };
-[[nodiscard]] Result<MoveResult> move_tree(pid_t named, const MoveOptions& options, int ptmx);
+[[nodiscard]] Result<MoveResult> move_tree(pid_t named, const MoveOptions& options,
+                                           const MoveFor& whom);
 
 }  // namespace grab::tracer

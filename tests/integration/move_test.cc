@@ -188,7 +188,7 @@ TEST_F(Move, RawKeysReachAProgramInRawMode) {
   Shell first("bash");
   SecondTerminal second;
   const pid_t pid = first.start("bash -c 'stty raw -echo; exec tracee_zoo echo-lines'");
-  ASSERT_TRUE(grabs_tree(second, first, pid));
+  ASSERT_TRUE(grabs_tree(second, first, pid, "-e none"));
   second.type(
       "\x03\x1a\x1c"
       "abc\n");
@@ -317,6 +317,9 @@ TEST_F(Move, ATreeCanBeMovedAgain) {
   EXPECT_EQ(flags_of(descendants_of(root).at(0)), follower_flags);
   const std::string middle = terminal_of(root);
   third.grab_tree(root);
+  ASSERT_TRUE(third.expect("is shown as tracee_zoo." + std::to_string(root)));
+  ASSERT_TRUE(third.expect_grab_ended(125));
+  third.grab_tree(root, "--force");
   ASSERT_TRUE(wait_until([&] { return fds_on(root, middle).empty() && !is_traced(root); }))
       << all_transcripts();
   EXPECT_TRUE(third.echoes("two"));

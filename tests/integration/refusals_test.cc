@@ -291,15 +291,6 @@ TEST_F(Refusals, OfAGrabWithoutATerminal) {
   EXPECT_TRUE(unchanged.holds());
 }
 
-TEST_F(Refusals, OfDetachedSayThatItComesLater) {
-  Shell first("bash");
-  SecondTerminal second;
-  const pid_t pid = first.start("tracee_zoo echo-lines");
-  const auto outcome = second.grab_and_wait("--detached " + both_forms(pid));
-  EXPECT_THAT(outcome.status, testing::AnyOf(kFailed, kUsage));
-  EXPECT_THAT(outcome.text, HasSubstr("--detached"));
-}
-
 TEST_F(Refusals, OfOneProcessThatHasDescendantsNameTheTreeOption) {
   Shell first("bash");
   SecondTerminal second;

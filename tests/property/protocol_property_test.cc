@@ -52,6 +52,7 @@ std::string any_text(std::size_t limit) {
 Message any_status() {
   message::Status status{.name = any_text(kMaxName),
                          .pid = any_i32(),
+                         .process = any_text(kMaxName),
                          .command = any_text(kMaxCommand),
                          .since = *rc::gen::arbitrary<std::int64_t>(),
                          .size = any_size(),

@@ -332,7 +332,7 @@ void a_tree_lives_on() {
   RC_ASSERT(plan.root == tree.root());
   const auto shared_before = sharing(tree, nodes.size(), tree.terminal().name);
   const Pty to;
-  auto moved = tracer::move_tree(tree.root(), options, to.ptmx.get());
+  auto moved = tracer::move_tree(tree.root(), options, {.ptmx = to.ptmx.get()});
   if (!moved)
     RC_FAIL("not moved: " + moved.error().message());
   RC_ASSERT(moved->moved.topology == plan.topology);

@@ -258,6 +258,14 @@ testing::AssertionResult has_left(const TerminalSession& from, pid_t pid) {
   return have_left(from, {pid});
 }
 
+bool grab_is_busy() {
+  const auto pids = tree_of(::getpid());
+  return std::any_of(pids.begin(), pids.end(), [](pid_t pid) {
+    const auto stat = read_stat(pid);
+    return stat && is_alive(pid) && stat->comm == "grab-tracer";
+  });
+}
+
 testing::AssertionResult grabs_tree(SecondTerminal& second, Shell& from, pid_t pid,
                                     const std::string& options) {
   const auto tree = tree_of(pid);
@@ -273,6 +281,8 @@ testing::AssertionResult grabs_tree(SecondTerminal& second, Shell& from, pid_t p
   // Before grab has its terminal in raw mode, keys mean what they mean to any program.
   if (!wait_until([&] { return ended() || (second.modes().c_lflag & ISIG) == 0; }))
     return testing::AssertionFailure() << "grab does not show the tree\n" << all_transcripts();
+  if (!wait_until([] { return !grab_is_busy(); }))
+    return testing::AssertionFailure() << "grab goes on tracing\n" << all_transcripts();
   // What traces is a child of grab, which ends when the old shell has been told, or stays to guard.
   const auto tracing = [&] {
     const auto grabs = children_of(second.pid());

@@ -94,7 +94,11 @@ class SecondTerminal : public Shell {
 [[nodiscard]] testing::AssertionResult have_left(const TerminalSession& from,
                                                  const std::vector<pid_t>& pids);
 [[nodiscard]] testing::AssertionResult has_left(const TerminalSession& from, pid_t pid);
-/// Types `grab --tree PID` in terminal 2 and waits until all of the tree has left `from`.
+/// A grab of this test moves a tree, or tells an old shell: the processes that do so are called
+/// grab-tracer.
+[[nodiscard]] bool grab_is_busy();
+/// Types `grab --tree PID` in terminal 2 and waits until all of the tree has left `from`, and the
+/// old shell has been told.
 [[nodiscard]] testing::AssertionResult grabs_tree(SecondTerminal& second, Shell& from, pid_t pid,
                                                   const std::string& options = {});
 

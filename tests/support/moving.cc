@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "support/moving.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 
 namespace grab::test {
@@ -12,15 +10,6 @@ std::vector<std::string> command(pid_t pid, const std::vector<std::string>& opti
   std::vector<std::string> words = {grab_path(), "--tree", std::to_string(pid)};
   words.insert(words.end(), options.begin(), options.end());
   return words;
-}
-
-// The processes that move trees and tell shells say so in their name.
-bool is_busy(pid_t grab) {
-  const auto pids = tree_of(grab);
-  return std::any_of(pids.begin(), pids.end(), [](pid_t pid) {
-    const auto stat = read_stat(pid);
-    return stat && is_alive(pid) && stat->comm == "grab-tracer";
-  });
 }
 
 }  // namespace
@@ -44,7 +33,7 @@ testing::AssertionResult Moving::is_moved_from(const TerminalSession& from) {
     return testing::AssertionFailure() << "not moved off " << from.path();
   if (!wait_until([&] { return ended() || (modes().c_lflag & ISIG) == 0; }) || ended())
     return testing::AssertionFailure() << "grab does not show the tree";
-  if (!wait_until([&] { return !is_busy(::getpid()); }))
+  if (!wait_until([&] { return !grab_is_busy(); }))
     return testing::AssertionFailure() << "grab goes on tracing";
   return testing::AssertionSuccess();
 }

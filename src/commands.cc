@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: MIT
+#include "commands.h"
+
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "relay/socket_directory.h"
+
+namespace grab {
+namespace {
+
+namespace message = relay::message;
+
+// A relay that was killed is started again by its keeper within milliseconds.
+constexpr std::chrono::seconds kReconnectLimit{5};
+constexpr int kReconnectPauseMs = 10;
+
+bool all_digits(const std::string& word) {
+  return !word.empty() && std::all_of(word.begin(), word.end(),
+                                      [](char byte) { return byte >= '0' && byte <= '9'; });
+}
+
+Result<Found> connect(const relay::SocketDirectory& directory, const std::string& name) {
+  GRAB_TRY(UniqueFd socket, directory.connect(name));
+  GRAB_TRY(const relay::Peer peer, relay::peer_of(socket.get()));
+  relay::Connection connection(std::move(socket), relay::Side::kRelay);
+  GRAB_CHECK(relay::exchange_hello(connection, "grab " GRAB_VERSION, kAnswerLimitMs));
+  GRAB_TRY(message::Status status,
+           relay::ask<message::Status>(connection, message::AskStatus{}, kAnswerLimitMs));
+  return Found{std::move(connection), std::move(status),
+               peer.uid == ::geteuid() && directory.owner() == ::geteuid()};
+}
+
+/// The newest of those that live; of the others if none does.
+bool is_better(const message::Status& one, const message::Status& other) {
+  const bool lives = one.state != message::Status::State::kEnded;
+  const bool other_lives = other.state != message::Status::State::kEnded;
+  return lives != other_lives ? lives : one.since > other.since;
+}
+
+tl::unexpected<Error> none_found(const std::string& target, const std::vector<std::string>& names) {
+  if (names.empty())
+    return fail(ErrorKind::kGone, "there is no tree that grab has moved",
+                "grab --tree PID moves one");
+  std::string hint = "there is";
+  for (const std::string& name : names)
+    hint += (name == names.front() ? " " : ", ") + name;
+  return fail(ErrorKind::kGone, "there is no tree of the name or process id " + target, hint);
+}
+
+}  // namespace
+
+Result<Found> find_relay(const std::string& target) {
+  GRAB_TRY(const auto directories, relay::directories_to_search());
+  std::optional<Found> best;
+  std::optional<Error> trouble;
+  std::vector<std::string> seen;
+  for (const relay::SocketDirectory& directory : directories) {
+    const Result<std::vector<std::string>> names = directory.names();
+    for (const std::string& name : names ? *names : std::vector<std::string>()) {
+      seen.push_back(name);
+      if (!target.empty() && !all_digits(target) && name != target)
+        continue;
+      Result<Found> found = connect(directory, name);
+      if (!found) {
+        trouble = std::move(found).error();
+        continue;
+      }
+      if (all_digits(target) && std::to_string(found->status.pid) != target)
+        continue;
+      if (!target.empty())
+        return found;
+      if (!best || is_better(found->status, best->status))
+        best = std::move(*found);
+    }
+  }
+  if (best)
+    return std::move(*best);
+  if (trouble)
+    return tl::unexpected(std::move(*trouble));
+  return none_found(target, seen);
+}
+
+Result<std::vector<message::Status>> ask_all(std::vector<std::string>* silent) {
+  GRAB_TRY(const auto directories, relay::directories_to_search());
+  std::vector<message::Status> all;
+  for (const relay::SocketDirectory& directory : directories) {
+    const Result<std::vector<std::string>> names = directory.names();
+    for (const std::string& name : names ? *names : std::vector<std::string>()) {
+      Result<Found> found = connect(directory, name);
+      if (found)
+        all.push_back(std::move(found->status));
+      else if (found.error().kind != ErrorKind::kGone)
+        silent->push_back(name);
+    }
+  }
+  return all;
+}
+
+Result<relay::TreeEnd> await_end(relay::Connection& connection) {
+  GRAB_TRY(const message::Ended ended,
+           relay::ask<message::Ended>(connection, message::AwaitEnd{}, -1));
+  return relay::TreeEnd{ended.wait_status, ended.moved_away};
+}
+
+Result<relay::ViewEnd> show(relay::Connection connection, relay::Viewer viewer,
+                            const std::string& name, const cli::Options& options, bool same_user) {
+  relay::ViewOptions view;
+  view.read_only = options.read_only;
+  view.detach_others = options.detach_others;
+  view.detach_key = options.detach_key;
+  view.lend_terminal = same_user;
+  const auto reconnect = [&name]() -> Result<relay::Connection> {
+    const auto deadline = std::chrono::steady_clock::now() + kReconnectLimit;
+    for (;;) {
+      Result<Found> found = find_relay(name);
+      if (found)
+        return std::move(found->connection);
+      if (std::chrono::steady_clock::now() > deadline)
+        return fail(ErrorKind::kSystem, "the relay of " + name + " has gone, and no other came",
+                    "grab list shows what there is");
+      (void)::poll(nullptr, 0, kReconnectPauseMs);
+    }
+  };
+  return relay::view(std::move(connection), std::move(viewer), view, reconnect);
+}
+
+}  // namespace grab

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: MIT
+// The commands that talk to a relay that is there: attach, list, detach, send, peek, wait, signal.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "cli/options.h"
+#include "relay/connection.h"
+#include "relay/view.h"
+
+namespace grab {
+
+/// A relay answers in microseconds; one that is stopped, never.
+inline constexpr int kAnswerLimitMs = 2000;
+
+/// The relay that the user means: by name, by process id, or without either the only one or the
+/// newest. Errors: kGone, with the names that there are.
+struct Found {
+  relay::Connection connection;  ///< both sides have said Hello
+  relay::message::Status status;
+  bool same_user = true;
+};
+[[nodiscard]] Result<Found> find_relay(const std::string& target);
+
+/// Every relay that answers, of this user and for root of all; `silent` gets the names of the
+/// others.
+[[nodiscard]] Result<std::vector<relay::message::Status>> ask_all(std::vector<std::string>* silent);
+
+/// Waits until the tree has ended; that is then told to nobody else.
+[[nodiscard]] Result<relay::TreeEnd> await_end(relay::Connection& connection);
+
+/// Shows a tree on this terminal: after a move, a start, or for attach.
+[[nodiscard]] Result<relay::ViewEnd> show(relay::Connection connection, relay::Viewer viewer,
+                                          const std::string& name, const cli::Options& options,
+                                          bool same_user);
+
+}  // namespace grab

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+#include "relay/lent_terminal.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "relay/proc_info.h"
+#include "relay/pts.h"
+#include "relay/viewer_terminal.h"
+
+namespace grab::relay {
+namespace {
+
+// /proc is asked again after this long; in between the modes alone tell, which costs a fifth of a
+// microsecond. A person who stops a viewer and types to the shell needs longer.
+constexpr std::chrono::milliseconds kLookAgain{100};
+
+}  // namespace
+
+Result<LentTerminal> LentTerminal::take(UniqueFd terminal, pid_t viewer,
+                                        std::string_view saved_modes) {
+  LentTerminal lent(std::move(terminal), viewer);
+  const int flags = lent.fd() < 0 ? -1 : ::fcntl(lent.fd(), F_GETFL);
+  struct stat file {};
+  if (flags < 0 || (flags & O_ACCMODE) != O_RDWR || (flags & O_NONBLOCK) == 0 ||
+      ::fstat(lent.fd(), &file) != 0 || ::tcgetattr(lent.fd(), &lent.raw_) != 0)
+    return fail(ErrorKind::kRefused, "the descriptor that came is no terminal to show the tree on");
+  lent.device_ = file.st_rdev;
+  if (saved_modes.size() == sizeof(termios)) {
+    lent.saved_.emplace();
+    std::memcpy(&*lent.saved_, saved_modes.data(), sizeof(termios));
+  }
+  return lent;
+}
+
+bool LentTerminal::is_pts_of(int ptmx) const {
+  const std::string name = pts_name(ptmx);
+  struct stat pts {};
+  return !name.empty() && ::stat(name.c_str(), &pts) == 0 && pts.st_rdev == device_;
+}
+
+// Kernel: who reads a terminal that is not its controlling one is not stopped in the background, so
+// nothing but this keeps us from reading what is typed to the shell once the viewer has been
+// stopped. A shell that edits lines sets modes of its own at its prompt; of one that does not, the
+// foreground group tells, which only /proc shows to other sessions.
+// Source: drivers/tty/n_tty.c job_control(), tty_ioctl(4) TIOCGPGRP; seen.
+bool LentTerminal::is_lent() {
+  termios now{};
+  if (::tcgetattr(fd(), &now) != 0)
+    return true;  // it has gone, which reading it tells
+  if (!same_modes(now, raw_))
+    return false;
+  if (viewer_ <= 0 || Clock::now() - looked_ < kLookAgain)
+    return true;
+  looked_ = Clock::now();
+  const auto stat = read_stat(viewer_);
+  return !stat || (stat->state != 'T' && stat->state != 't' &&
+                   (stat->foreground_pgid < 0 || stat->foreground_pgid == stat->pgid));
+}
+
+void LentTerminal::lent_again() {
+  (void)::tcgetattr(fd(), &raw_);
+  looked_ = {};
+}
+
+void LentTerminal::restore_modes() const {
+  termios now{};
+  if (saved_ && ::tcgetattr(fd(), &now) == 0 && same_modes(now, raw_))
+    (void)::tcsetattr(fd(), TCSANOW, &*saved_);
+}
+
+}  // namespace grab::relay

@@ -1,0 +1,513 @@
+// SPDX-License-Identifier: MIT
+// The command forks a starter, which moves the tree; when that is done the starter forks the keeper
+// and ends, so that keeper and relay are nobody's descendants: a later grab of the shell that this
+// command was typed in does not take them for a part of its tree.
+#include "start.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <fstream>
+#include <optional>
+#include <sstream>
+#include <utility>
+#include <vector>
+
+#include "base/text.h"
+#include "base/unique_fd.h"
+#include "cli/outcome.h"
+#include "commands.h"
+#include "relay/keeper.h"
+#include "relay/proc_info.h"
+#include "relay/pts.h"
+#include "relay/recorder.h"
+#include "relay/socket_directory.h"
+#include "relay/viewer_terminal.h"
+#include "tracer/terminal.h"
+#include "tracer/tracer.h"
+
+namespace grab {
+namespace {
+
+namespace message = relay::message;
+
+constexpr int kForEver = -1;
+constexpr const char* kSoftware = "grab " GRAB_VERSION;
+
+std::int64_t now_us() {
+  using namespace std::chrono;
+  return duration_cast<microseconds>(system_clock::now().time_since_epoch()).count();
+}
+
+struct Pair {
+  UniqueFd command, relay;
+};
+
+Result<Pair> open_pair() {
+  std::array<int, 2> ends{};
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0)
+    return fail_errno(errno, "socketpair");
+  return Pair{UniqueFd(ends[0]), UniqueFd(ends[1])};
+}
+
+// ---------------------------------------------------------------- whose, and what it is called
+
+/// The ids that a relay is to have.
+struct Owner {
+  uid_t uid = 0;
+  gid_t gid = 0;
+  std::vector<gid_t> groups;
+};
+
+/// Of a process, as /proc/PID/status tells; ours where it cannot be read or nothing else is
+/// allowed.
+Owner owner_of(pid_t pid) {
+  Owner owner{::geteuid(), ::getegid(), {}};
+  std::ifstream status("/proc/" + std::to_string(pid) + "/status");
+  for (std::string line; owner.uid == 0 && ::geteuid() == 0 && std::getline(status, line);) {
+    std::istringstream words(line);
+    std::string key;
+    words >> key;
+    if (key == "Uid:")
+      words >> owner.uid;
+    else if (key == "Gid:")
+      words >> owner.gid;
+  }
+  return owner;
+}
+
+std::string first_line(const std::string& path) {
+  std::ifstream file(path);
+  std::string line;
+  std::getline(file, line);
+  return line;
+}
+
+std::string command_line_of(pid_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/cmdline");
+  std::string line{std::istreambuf_iterator<char>(file), {}};
+  while (!line.empty() && line.back() == '\0')
+    line.pop_back();
+  for (char& byte : line)
+    byte = byte == '\0' ? ' ' : byte;
+  return line;
+}
+
+std::string join(const std::vector<std::string>& words) {
+  std::string line;
+  for (const std::string& word : words)
+    line += (line.empty() ? "" : " ") + word;
+  return line;
+}
+
+// ---------------------------------------------------------------- before
+
+/// A name that nobody else can take while this is held.
+struct Reservation {
+  relay::SocketDirectory directory;
+  UniqueFd socket;
+};
+
+Result<Reservation> reserve(const std::string& name, uid_t owner) {
+  GRAB_TRY(relay::SocketDirectory directory,
+           relay::SocketDirectory::open(owner, relay::SocketDirectory::Make::kYes));
+  GRAB_TRY(UniqueFd socket, directory.listen(name));
+  return Reservation{std::move(directory), std::move(socket)};
+}
+
+/// What is opened with the rights and in the folder of the command.
+struct Preparation {
+  UniqueFd ptmx;
+  relay::Recorder::Files files;
+  Pair pair;
+};
+
+std::string environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value != nullptr ? value : "";
+}
+
+Result<relay::Recorder::Files> open_recording(const cli::Options& options,
+                                              const std::string& command, int ptmx) {
+  using namespace std::chrono;
+  relay::Recorder::Files files;
+  files.log_path = options.log;
+  files.record_path = options.record;
+  files.started_us = static_cast<std::uint64_t>(
+      duration_cast<microseconds>(steady_clock::now().time_since_epoch()).count());
+  if (!options.log.empty()) {
+    GRAB_TRY(files.log, relay::open_log(options.log));
+  }
+  if (!options.record.empty()) {
+    const relay::RecordHeader header{relay::window_size(ptmx), now_us() / 1'000'000, command,
+                                     environment("TERM"), environment("SHELL")};
+    GRAB_TRY(files.record, relay::open_record(options.record, header));
+  }
+  return files;
+}
+
+Result<Preparation> prepare(const cli::Options& options, const relay::Viewer* viewer,
+                            const std::string& command) {
+  Preparation prepared;
+  GRAB_TRY(prepared.ptmx, relay::open_ptmx(viewer));
+  GRAB_TRY(prepared.files, open_recording(options, command, prepared.ptmx.get()));
+  GRAB_TRY(prepared.pair, open_pair());
+  return prepared;
+}
+
+relay::RelaySetup setup_of(Preparation& prepared, const cli::Options& options, relay::TreeInfo info,
+                           uid_t owner) {
+  relay::RelaySetup setup;
+  setup.ptmx = std::move(prepared.ptmx);
+  setup.info = std::move(info);
+  setup.owner = owner;
+  setup.files = std::move(prepared.files);
+  setup.command = std::move(prepared.pair.relay);
+  setup.command_attaches = !options.detached;
+  return setup;
+}
+
+Status await_done(relay::Connection& connection, const Say& say, message::Status& status) {
+  for (;;) {
+    GRAB_TRY(relay::Message said, relay::await_message(connection, kForEver));
+    if (const auto* notice = std::get_if<message::Notice>(&said))
+      say(notice->text);
+    else if (auto* told = std::get_if<message::Status>(&said))
+      status = std::move(*told);
+    else if (const auto* failed = std::get_if<message::Failed>(&said))
+      return tl::unexpected(relay::to_error(*failed));
+    else if (std::holds_alternative<message::Done>(said))
+      return {};
+  }
+}
+
+/// Waits until the tree is on its new terminal.
+Result<Begun> await_start(Preparation prepared, bool same_user, const Say& say) {
+  prepared.pair.relay.reset();
+  Begun begun{
+      relay::Connection(std::move(prepared.pair.command), relay::Side::kRelay), {}, same_user};
+  GRAB_CHECK(begun.connection.send(message::Hello{relay::kProtocolVersion, kSoftware}));
+  GRAB_CHECK(await_done(begun.connection, say, begun.status));
+  return begun;
+}
+
+// ---------------------------------------------------------------- in the starter and the keeper
+
+/// Says things to the command, on a copy of its connection; who has gone is told nothing.
+void tell_command(int socket, const std::vector<relay::Message>& messages) {
+  relay::Connection connection(UniqueFd(::fcntl(socket, F_DUPFD_CLOEXEC, 0)), relay::Side::kViewer);
+  for (const relay::Message& said : messages)
+    (void)connection.send(said);
+}
+
+/// What the command has to know of the tree.
+message::Status brief_status(const relay::RelaySetup& setup) {
+  message::Status status;
+  status.name = setup.info.name;
+  status.pid = setup.info.pid;
+  status.process = setup.tree.name;
+  return status;
+}
+
+/// Becomes the user whose tree it is, unless the tree is of several users, whom only root reaches.
+void drop_privileges(const Owner& owner, const relay::MovedTree& tree) {
+  if (::geteuid() != 0 || owner.uid == 0)
+    return;
+  for (const relay::ProcessRef& process : tree.processes) {
+    struct stat status {};
+    const std::string path = "/proc/" + std::to_string(process.pid) + "/stat";
+    if (::stat(path.c_str(), &status) == 0 && status.st_uid != owner.uid)
+      return;
+  }
+  if (::setgroups(owner.groups.size(), owner.groups.data()) != 0 ||
+      ::setresgid(owner.gid, owner.gid, owner.gid) != 0 ||
+      ::setresuid(owner.uid, owner.uid, owner.uid) != 0)
+    ::_exit(1);
+}
+
+/// From a tree that was moved to a keeper that is nobody's descendant; the caller ends.
+void hand_over(const cli::Options& options, relay::RelaySetup& setup, const tracer::Moved& moved,
+               const Owner& owner) {
+  if (::fork() != 0)
+    return;
+  setup.tree = cli::to_moved_tree(moved);
+  std::vector<relay::Message> said{
+      message::Hello{relay::kProtocolVersion, kSoftware},
+      message::Notice{options.detached ? cli::moved_away_line(moved, setup.info.name)
+                                       : cli::moved_line(moved, options.detach_key)}};
+  for (const std::string& warning : moved.warnings)
+    said.emplace_back(message::Notice{"warning: " + printable(warning)});
+  said.emplace_back(brief_status(setup));
+  said.emplace_back(message::Done{});
+  tell_command(setup.command.get(), said);
+  drop_privileges(owner, setup.tree);
+  relay::keep(std::move(setup));
+}
+
+/// The right to show the tree: one byte in a pipe, for the starter or, when that has been killed,
+/// for the tracer that completes the move.
+class OnlyOne {
+ public:
+  static Result<OnlyOne> open() {
+    std::array<int, 2> ends{};
+    if (::pipe2(ends.data(), O_CLOEXEC | O_NONBLOCK) != 0)
+      return fail_errno(errno, "pipe2");
+    OnlyOne one;
+    one.read_ = UniqueFd(ends[0]);
+    const UniqueFd write(ends[1]);
+    if (::write(write.get(), "", 1) != 1)
+      return fail_errno(errno, "writing to a pipe");
+    return one;
+  }
+  [[nodiscard]] bool take() const {
+    char byte = 0;
+    return ::read(read_.get(), &byte, 1) == 1;
+  }
+  [[nodiscard]] bool is_taken() const {
+    int left = 0;
+    return ::ioctl(read_.get(), FIONREAD, &left) != 0 || left == 0;
+  }
+
+ private:
+  UniqueFd read_;
+};
+
+/// The starter of a move.
+[[noreturn]] void move_and_hand_over(const cli::Options& options, relay::RelaySetup setup,
+                                     const Owner& owner, const OnlyOne& only_one, pid_t command) {
+  // ^C on the command's terminal ends the command, and thereby what has not been committed yet.
+  (void)::setpgid(0, 0);
+  tracer::MoveFor whom;
+  whom.ptmx = setup.ptmx.get();
+  whom.command = setup.command.get();
+  whom.command_pid = command;
+  whom.is_shown = [&] { return only_one.is_taken(); };
+  whom.orphaned = [&](const tracer::Moved& moved) {
+    if (only_one.take())
+      hand_over(options, setup, moved, owner);
+  };
+  Result<tracer::MoveResult> moved = tracer::move_tree(options.pid, options.move, whom);
+  if (!moved) {
+    tell_command(setup.command.get(), {message::Hello{relay::kProtocolVersion, kSoftware},
+                                       relay::to_failed(moved.error())});
+    ::_exit(1);
+  }
+  setup.notices = std::move(moved->notices);
+  if (only_one.take())
+    hand_over(options, setup, moved->moved, owner);
+  ::_exit(0);
+}
+
+// ---------------------------------------------------------------- grab run
+
+struct Pipe {
+  UniqueFd read_end, write_end;
+};
+
+Result<Pipe> open_pipe() {
+  std::array<int, 2> ends{};
+  if (::pipe2(ends.data(), O_CLOEXEC) != 0)
+    return fail_errno(errno, "pipe2");
+  return Pipe{UniqueFd(ends[0]), UniqueFd(ends[1])};
+}
+
+/// Waits for a byte through the gate; without one it ends.
+[[noreturn]] void become_program(const std::vector<std::string>& words, int pts, int gate,
+                                 int failure) {
+  std::vector<char*> argv;
+  for (const std::string& word : words)
+    argv.push_back(const_cast<char*>(word.c_str()));  // NOLINT: execvp(3) does not write to them
+  argv.push_back(nullptr);
+  (void)::signal(SIGCHLD, SIG_DFL);
+  char byte = 0;
+  if (::read(gate, &byte, 1) != 1)
+    ::_exit(1);
+  if (::setsid() >= 0 && ::ioctl(pts, TIOCSCTTY, 0) == 0 && ::dup2(pts, STDIN_FILENO) >= 0 &&
+      ::dup2(pts, STDOUT_FILENO) >= 0 && ::dup2(pts, STDERR_FILENO) >= 0)
+    (void)::execvp(argv[0], argv.data());
+  const int error = errno;
+  const ssize_t written = ::write(failure, &error, sizeof error);
+  ::_exit(written == sizeof error ? 127 : 126);
+}
+
+/// A program that has not begun yet.
+class Program {
+ public:
+  static Result<Program> fork_on(int ptmx, const std::vector<std::string>& words,
+                                 const std::optional<termios>& modes) {
+    GRAB_TRY(const UniqueFd pts, relay::open_pts(ptmx));
+    if (modes)
+      (void)::tcsetattr(pts.get(), TCSANOW, &*modes);
+    Program program;
+    GRAB_TRY(program.gate_, open_pipe());
+    GRAB_TRY(program.failure_, open_pipe());
+    program.pid_ = ::fork();
+    if (program.pid_ < 0)
+      return fail_errno(errno, "fork");
+    if (program.pid_ == 0) {
+      program.gate_.write_end.reset();
+      become_program(words, pts.get(), program.gate_.read_end.get(),
+                     program.failure_.write_end.get());
+    }
+    program.failure_.write_end.reset();
+    return program;
+  }
+  [[nodiscard]] pid_t pid() const { return pid_; }
+  /// Lets it begin. Returns 0, or the errno of what failed.
+  [[nodiscard]] int begin() {
+    int error = 0;
+    if (::write(gate_.write_end.get(), "", 1) != 1)
+      return errno;
+    const ssize_t count = ::read(failure_.read_end.get(), &error, sizeof error);
+    return count == sizeof error ? error : 0;
+  }
+
+ private:
+  pid_t pid_ = 0;
+  Pipe gate_, failure_;
+};
+
+Error why_not_started(const std::string& word, int error) {
+  const std::string name = printable(word);
+  if (error == ENOENT)
+    return {ErrorKind::kGone, 0, "there is no program " + name, "check its name and PATH"};
+  Error failed = from_errno(error, "starting " + name);
+  if (failed.kind == ErrorKind::kSystem)
+    failed.kind = ErrorKind::kPermission;  // what shells answer with 126: it cannot be executed
+  return failed;
+}
+
+std::string program_name(const std::string& path) {
+  return path.substr(path.rfind('/') + 1);
+}
+
+/// Starts the program and sets up all that the relay is to know of it.
+Status run(const cli::Options& options, const std::optional<termios>& modes,
+           relay::RelaySetup& setup) {
+  const std::string& word = options.command.front();
+  GRAB_TRY(Program program, Program::fork_on(setup.ptmx.get(), options.command, modes));
+  const pid_t pid = program.pid();
+  setup.info.pid = pid;
+  setup.info.name =
+      options.name.empty() ? relay::default_name(program_name(word), pid) : options.name;
+  GRAB_TRY(Reservation reservation, reserve(setup.info.name, setup.owner));
+  const auto stat = relay::read_stat(pid);
+  setup.tree.processes = {{pid, stat ? stat->start_time : 0}};
+  setup.tree.status_pid = setup.tree.job_pgid = pid;
+  setup.tree.name = std::to_string(pid) + " (" + printable(program_name(word)) + ")";
+  if (const int error = program.begin(); error != 0) {
+    reservation.directory.remove(setup.info.name);
+    return tl::unexpected(why_not_started(word, error));
+  }
+  setup.directory = std::move(reservation.directory);
+  setup.listener = std::move(reservation.socket);
+  return {};
+}
+
+[[noreturn]] void run_and_keep(const cli::Options& options, relay::RelaySetup setup,
+                               const std::optional<termios>& modes) {
+  const message::Hello hello{relay::kProtocolVersion, kSoftware};
+  if (const Status started = run(options, modes, setup); !started) {
+    tell_command(setup.command.get(), {hello, relay::to_failed(started.error())});
+    ::_exit(1);
+  }
+  tell_command(setup.command.get(), {hello, brief_status(setup), message::Done{}});
+  relay::keep(std::move(setup));
+}
+
+/// A tree that has a relay already is shown there, rather than moved once more.
+Status check_not_moved_yet(const cli::Options& options) {
+  if (options.move.force)
+    return {};
+  const Result<Found> found = find_relay(std::to_string(options.pid));
+  if (!found || found->status.state == message::Status::State::kEnded)
+    return {};
+  const std::string name = printable(found->status.name);
+  return fail(ErrorKind::kRefused,
+              printable(found->status.process) + " was moved before and is shown as " + name,
+              "grab attach " + name + " shows it here; --force moves it once more");
+}
+
+std::string name_of(const cli::Options& options) {
+  if (!options.name.empty())
+    return options.name;
+  return relay::default_name(first_line("/proc/" + std::to_string(options.pid) + "/comm"),
+                             options.pid);
+}
+
+/// The relay that a tree is moved away from keeps its name until that is done.
+Result<Reservation> reserve_for(const cli::Options& options, std::string& name, uid_t owner) {
+  Result<Reservation> reservation = reserve(name, owner);
+  constexpr int kMostMoves = 100;
+  const std::string first = name;
+  for (int i = 2; options.move.force && options.name.empty() && !reservation && i < kMostMoves;
+       ++i) {
+    name = first + "." + std::to_string(i);
+    reservation = reserve(name, owner);
+  }
+  return reservation;
+}
+
+}  // namespace
+
+Result<Begun> begin_move(const cli::Options& options, const relay::Viewer* viewer, const Say& say) {
+  GRAB_CHECK(check_not_moved_yet(options));
+  const Owner owner = owner_of(options.pid);
+  relay::TreeInfo info{name_of(options), options.pid, command_line_of(options.pid), now_us()};
+  GRAB_TRY(const OnlyOne only_one, OnlyOne::open());
+  GRAB_TRY(Preparation prepared, prepare(options, viewer, info.command));
+  GRAB_TRY(Reservation reservation, reserve_for(options, info.name, owner.uid));
+  const pid_t command = ::getpid();
+  const pid_t starter = ::fork();
+  if (starter == 0) {
+    relay::RelaySetup setup = setup_of(prepared, options, info, owner.uid);
+    setup.directory = std::move(reservation.directory);
+    setup.listener = std::move(reservation.socket);
+    move_and_hand_over(options, std::move(setup), owner, only_one, command);
+  }
+  const int error = errno;
+  Result<Begun> begun = starter < 0
+                            ? fail_errno(error, "fork")
+                            : await_start(std::move(prepared), owner.uid == ::geteuid(), say);
+  if (!begun)
+    reservation.directory.remove(info.name);
+  return begun;
+}
+
+Result<Begun> begin_run(const cli::Options& options, const relay::Viewer* viewer, const Say& say) {
+  GRAB_TRY(Preparation prepared, prepare(options, viewer, join(options.command)));
+  std::optional<termios> modes;
+  if (viewer != nullptr && ::tcgetattr(viewer->terminal.get(), &modes.emplace()) != 0)
+    modes.reset();
+  tracer::set_missing_size(-1, prepared.ptmx.get());
+  const pid_t starter = ::fork();
+  if (starter < 0)
+    return fail_errno(errno, "fork");
+  if (starter == 0) {
+    // Its child is the keeper, and the program's parent, which leaves its status to the relay.
+    if (::fork() == 0)
+      run_and_keep(
+          options,
+          setup_of(prepared, options, {"", 0, join(options.command), now_us()}, ::geteuid()),
+          modes);
+    ::_exit(0);
+  }
+  return await_start(std::move(prepared), true, say);
+}
+
+Status await_notices(relay::Connection& connection, const Say& say) {
+  message::Status status;
+  return await_done(connection, say, status);
+}
+
+}  // namespace grab
