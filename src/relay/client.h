@@ -47,7 +47,7 @@ struct Client {
   std::string input;                     ///< of Input, that the core has no room for yet
 
   Poll poll, terminal_poll;
-  UvHandle<uv_timer_t> detach_timer;
+  UvHandle<uv_timer_t> detach_timer, request_timer;
 };
 
 }  // namespace grab::relay

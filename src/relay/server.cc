@@ -94,12 +94,14 @@ Status Server::start() {
   GRAB_CHECK(tree_.start(loop_.get(), [this] { pump(); }));
   GRAB_CHECK(watch<&Server::on_ptmx>(ptmx_poll_, setup_.ptmx.get(), "the ptmx"));
   GRAB_CHECK(watch<&Server::on_link>(link_poll_, link_.get(), "the keeper"));
-  if (setup_.notices.valid())
+  notices_ended_ = !setup_.notices.valid();
+  if (!notices_ended_)
     GRAB_CHECK(watch<&Server::on_notices>(notices_poll_, setup_.notices.get(), "notices"));
   set_events(notices_poll_, UV_READABLE, call<&Server::on_notices>);
   set_events(link_poll_, UV_READABLE, call<&Server::on_link>);
   if (setup_.command.valid())
     GRAB_CHECK(add_client(std::move(setup_.command), true));
+  show_held_notices();
   directory_ = std::move(setup_.directory);
   listener_ = std::move(setup_.listener);
   // Without a socket the tree is still shown by those who are there; SIGUSR1 tries again.

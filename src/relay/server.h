@@ -86,6 +86,7 @@ class Server {
   [[nodiscard]] Status watch_listener();
   void on_listener(int status, int events);
   void on_user_signal();
+  [[nodiscard]] Status expect_request(Client& client);
   [[nodiscard]] Status add_client(UniqueFd socket, bool is_command);
   void on_client(Client& client, int status, int events);
   void on_terminal(Client& client, int status, int events);

@@ -16,7 +16,6 @@
 namespace grab::relay {
 namespace {
 
-constexpr int kBacklogBound = 256;  // clients at a time
 // A tree's typed bytes are bounded; so is what waits to be typed.
 constexpr std::size_t kMaxText = std::size_t{1024} * 1024;
 
@@ -99,7 +98,7 @@ void Server::on_listener(int /*status*/, int /*events*/) {
   if (!spare_.valid())
     spare_ = open_spare();
   if (!socket.valid() || !check_peer(socket.get(), setup_.owner) ||
-      clients_.size() >= kBacklogBound)
+      clients_.size() >= kMaxConnections)
     return;
   (void)add_client(std::move(socket), false);
   pump();
@@ -109,13 +108,30 @@ Status Server::add_client(UniqueFd socket, bool is_command) {
   const Result<Peer> peer = peer_of(socket.get());
   Client& client = clients_.emplace_back(*this, std::move(socket), peer ? peer->pid : 0);
   client.is_command = is_command;
-  if (!is_command)
-    send(client, message::Hello{kProtocolVersion, "grab " GRAB_VERSION});
-  const Status watched =
+  Status watched =
       watch<&Server::on_client>(client.poll, client, client.connection.fd(), "watching a client");
+  if (watched && !is_command) {
+    send(client, message::Hello{kProtocolVersion, "grab " GRAB_VERSION});
+    watched = expect_request(client);
+  }
   if (!watched)
     client.gone = true;
   return watched;
+}
+
+// Who connects and asks for nothing is not kept.
+Status Server::expect_request(Client& client) {
+  GRAB_TRY(client.request_timer,
+           UvHandle<uv_timer_t>::open("uv_timer_init", &client, loop_.get(), uv_timer_init));
+  return uv_status(uv_timer_start(
+                       client.request_timer.get(),
+                       [](uv_timer_t* handle) {
+                         auto* silent = static_cast<Client*>(handle->data);
+                         silent->gone = true;
+                         silent->server->pump();
+                       },
+                       kGreetPatienceMs, 0),
+                   "uv_timer_start");
 }
 
 void Server::update_events(Client& client) {
@@ -200,6 +216,8 @@ void Server::read_messages(Client& client) {
     }
     if (!*message)
       break;
+    if (!std::holds_alternative<message::Hello>(**message))
+      client.request_timer.reset();
     std::visit([&](auto& what) { handle(client, what); }, **message);
   }
   if (client.connection.at_end())
