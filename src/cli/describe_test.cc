@@ -70,7 +70,12 @@ Case make_on_a_terminal() {
       {4714, Role::kZombie, {}, {}, ""}};
   plan.foreground = true;
   plan.carry_type_ahead = true;
-  plan.tell = {tracer::TellShell::How::kTold, 4700, 4711, {4711}, SIGINT, "the shell"};
+  plan.tell.how = tracer::TellShell::How::kTold;
+  plan.tell.shell = 4700;
+  plan.tell.job_pgid = 4711;
+  plan.tell.children = {4711};
+  plan.tell.wait_status = SIGINT;
+  plan.tell.why = "the shell";
   plan.job_pgid = 4711;
   plan.follower_pgids = {4712};
   plan.status_pid = 4711;
