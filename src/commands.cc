@@ -24,13 +24,14 @@ bool all_digits(const std::string& word) {
                                       [](char byte) { return byte >= '0' && byte <= '9'; });
 }
 
-Result<Found> connect(const relay::SocketDirectory& directory, const std::string& name) {
+Result<Found> connect(const relay::SocketDirectory& directory, const std::string& name,
+                      int limit_ms = kAnswerLimitMs) {
   GRAB_TRY(UniqueFd socket, directory.connect(name));
   GRAB_TRY(const relay::Peer peer, relay::peer_of(socket.get()));
   relay::Connection connection(std::move(socket), relay::Side::kRelay);
-  GRAB_CHECK(relay::exchange_hello(connection, "grab " GRAB_VERSION, kAnswerLimitMs));
+  GRAB_CHECK(relay::exchange_hello(connection, "grab " GRAB_VERSION, limit_ms));
   GRAB_TRY(message::Status status,
-           relay::ask<message::Status>(connection, message::AskStatus{}, kAnswerLimitMs));
+           relay::ask<message::Status>(connection, message::AskStatus{}, limit_ms));
   return Found{std::move(connection), std::move(status),
                peer.uid == ::geteuid() && directory.owner() == ::geteuid()};
 }
@@ -54,7 +55,7 @@ tl::unexpected<Error> none_found(const std::string& target, const std::vector<st
 
 }  // namespace
 
-Result<Found> find_relay(const std::string& target) {
+Result<Found> find_relay(const std::string& target, int limit_ms) {
   GRAB_TRY(const auto directories, relay::directories_to_search());
   std::optional<Found> best;
   std::optional<Error> trouble;
@@ -65,7 +66,7 @@ Result<Found> find_relay(const std::string& target) {
       seen.push_back(name);
       if (!target.empty() && !all_digits(target) && name != target)
         continue;
-      Result<Found> found = connect(directory, name);
+      Result<Found> found = connect(directory, name, limit_ms);
       if (!found) {
         trouble = std::move(found).error();
         continue;

@@ -16,13 +16,13 @@ namespace grab {
 inline constexpr int kAnswerLimitMs = 2000;
 
 /// The relay that the user means: by name, by process id, or without either the only one or the
-/// newest. Errors: kGone, with the names that there are.
+/// newest. `limit_ms`: for each relay that is asked. Errors: kGone, with the names that there are.
 struct Found {
   relay::Connection connection;  ///< both sides have said Hello
   relay::message::Status status;
   bool same_user = true;
 };
-[[nodiscard]] Result<Found> find_relay(const std::string& target);
+[[nodiscard]] Result<Found> find_relay(const std::string& target, int limit_ms = kAnswerLimitMs);
 
 /// Every relay that answers, of this user and for root of all; `silent` gets the names of the
 /// others.

@@ -429,7 +429,8 @@ Status run(const cli::Options& options, const std::optional<termios>& modes,
 Status check_not_moved_yet(const cli::Options& options) {
   if (options.move.force)
     return {};
-  const Result<Found> found = find_relay(std::to_string(options.pid));
+  constexpr int kBriefMs = 100;  // one that is stopped is no reason to keep the user waiting
+  const Result<Found> found = find_relay(std::to_string(options.pid), kBriefMs);
   if (!found || found->status.state == message::Status::State::kEnded)
     return {};
   const std::string name = printable(found->status.name);

@@ -67,6 +67,11 @@ std::optional<int> reaped_status(pid_t pid) {
   return found == reaped().end() ? std::nullopt : std::optional(found->second);
 }
 
+void forget_reaped(pid_t pid) {
+  const std::lock_guard lock(reaped_mutex());
+  reaped().erase(pid);
+}
+
 bool end_all_descendants() {
   return wait_until(
       [] {

@@ -148,6 +148,7 @@ void TerminalSession::State::start(const std::vector<std::string>& argv, const O
   if (pid == 0)
     become_session(pts.get(), error_out.get(), arg_pointers.data(), env_pointers.data(),
                    scratch_folder_path().c_str());
+  forget_reaped(pid);
   error_out.reset();
   int err = 0;
   if (::read(error_in.get(), &err, sizeof err) == static_cast<ssize_t>(sizeof err))
