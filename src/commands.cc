@@ -73,8 +73,9 @@ Result<Found> find_relay(const std::string& target, int limit_ms) {
       }
       if (all_digits(target) && std::to_string(found->status.pid) != target)
         continue;
-      if (!target.empty())
+      if (!target.empty() && found->status.name == target)
         return found;
+      // A tree that was moved on is known to two: to the relay that it has left, too.
       if (!best || is_better(found->status, best->status))
         best = std::move(*found);
     }
