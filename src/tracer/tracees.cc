@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <fstream>
+#include <sstream>
 #include <string>
 
 #include "base/text.h"
@@ -25,8 +26,9 @@ bool is_job_stop(int signo) {
 
 pid_t tracer_of(pid_t tid) {
   std::ifstream file("/proc/" + std::to_string(tid) + "/status");
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
-  const auto status = proc::parse_status(text);
+  std::ostringstream text;
+  text << file.rdbuf();  // does not throw when the thread ends meanwhile
+  const auto status = proc::parse_status(text.str());
   return status ? status->tracer : 0;
 }
 
