@@ -95,7 +95,9 @@ std::string first_line(const std::string& path) {
 
 std::string command_line_of(pid_t pid) {
   std::ifstream file("/proc/" + std::to_string(pid) + "/cmdline");
-  std::string line{std::istreambuf_iterator<char>(file), {}};
+  std::ostringstream text;
+  text << file.rdbuf();  // does not throw when the process ends meanwhile
+  std::string line = text.str();
   while (!line.empty() && line.back() == '\0')
     line.pop_back();
   for (char& byte : line)
@@ -254,47 +256,56 @@ void hand_over(const cli::Options& options, relay::RelaySetup& setup, const trac
   relay::keep(std::move(setup));
 }
 
-/// The right to show the tree: one byte in a pipe, for the starter or, when that has been killed,
-/// for the tracer that completes the move.
-class OnlyOne {
+/// Whether the tree is shown: a pipe that whoever is to show it holds open, and in which a relay
+/// that has begun leaves a byte. An end of file tells the tracer that all of those were killed.
+class Shown {
  public:
-  static Result<OnlyOne> open() {
+  static Result<Shown> open() {
     std::array<int, 2> ends{};
-    if (::pipe2(ends.data(), O_CLOEXEC | O_NONBLOCK) != 0)
+    if (::pipe2(ends.data(), O_CLOEXEC) != 0)
       return fail_errno(errno, "pipe2");
-    OnlyOne one;
-    one.read_ = UniqueFd(ends[0]);
-    const UniqueFd write(ends[1]);
-    if (::write(write.get(), "", 1) != 1)
-      return fail_errno(errno, "writing to a pipe");
-    return one;
+    Shown shown;
+    shown.read_end_ = UniqueFd(ends[0]);
+    shown.write_end_ = UniqueFd(ends[1]);
+    return shown;
   }
-  [[nodiscard]] bool take() const {
+  /// For who is to show the tree.
+  [[nodiscard]] UniqueFd take_write_end() { return std::move(write_end_); }
+  void drop_write_end() { write_end_.reset(); }
+  /// Waits; false if nobody is left who would show it.
+  [[nodiscard]] bool await() const {
     char byte = 0;
-    return ::read(read_.get(), &byte, 1) == 1;
-  }
-  [[nodiscard]] bool is_taken() const {
-    int left = 0;
-    return ::ioctl(read_.get(), FIONREAD, &left) != 0 || left == 0;
+    ssize_t count = 0;
+    while ((count = ::read(read_end_.get(), &byte, 1)) < 0 && errno == EINTR) {
+    }
+    return count == 1;
   }
 
  private:
-  UniqueFd read_;
+  UniqueFd read_end_, write_end_;
 };
 
 /// The starter of a move.
 [[noreturn]] void move_and_hand_over(const cli::Options& options, relay::RelaySetup setup,
-                                     const Owner& owner, const OnlyOne& only_one, pid_t command) {
+                                     const Owner& owner, Shown& shown, pid_t command) {
   // ^C on the command's terminal ends the command, and thereby what has not been committed yet.
   (void)::setpgid(0, 0);
   tracer::MoveFor whom;
   whom.ptmx = setup.ptmx.get();
   whom.command = setup.command.get();
   whom.command_pid = command;
-  whom.is_shown = [&] { return only_one.is_taken(); };
-  whom.orphaned = [&](const tracer::Moved& moved) {
-    if (only_one.take())
+  whom.begun = [&] { shown.drop_write_end(); };
+  whom.see_to = [&](const tracer::Moved& moved) {
+    constexpr int kTries = 10;  // each but the first is of somebody who was killed
+    for (int i = 0; i < kTries && !shown.await(); ++i) {
+      Result<Shown> again = Shown::open();
+      if (!again)
+        return;
+      shown = std::move(*again);
+      setup.shown = shown.take_write_end();
       hand_over(options, setup, moved, owner);
+      setup.shown.reset();
+    }
   };
   Result<tracer::MoveResult> moved = tracer::move_tree(options.pid, options.move, whom);
   if (!moved) {
@@ -302,9 +313,9 @@ class OnlyOne {
                                        relay::to_failed(moved.error())});
     ::_exit(1);
   }
+  setup.shown = shown.take_write_end();
   setup.notices = std::move(moved->notices);
-  if (only_one.take())
-    hand_over(options, setup, moved->moved, owner);
+  hand_over(options, setup, moved->moved, owner);
   ::_exit(0);
 }
 
@@ -465,7 +476,7 @@ Result<Begun> begin_move(const cli::Options& options, const relay::Viewer* viewe
   GRAB_CHECK(check_not_moved_yet(options));
   const Owner owner = owner_of(options.pid);
   relay::TreeInfo info{name_of(options), options.pid, command_line_of(options.pid), now_us()};
-  GRAB_TRY(const OnlyOne only_one, OnlyOne::open());
+  GRAB_TRY(Shown shown, Shown::open());
   GRAB_TRY(Preparation prepared, prepare(options, viewer, info.command));
   GRAB_TRY(Reservation reservation, reserve_for(options, info.name, owner.uid));
   const pid_t command = ::getpid();
@@ -474,9 +485,10 @@ Result<Begun> begin_move(const cli::Options& options, const relay::Viewer* viewe
     relay::RelaySetup setup = setup_of(prepared, options, info, owner.uid);
     setup.directory = std::move(reservation.directory);
     setup.listener = std::move(reservation.socket);
-    move_and_hand_over(options, std::move(setup), owner, only_one, command);
+    move_and_hand_over(options, std::move(setup), owner, shown, command);
   }
   const int error = errno;
+  shown.drop_write_end();
   Result<Begun> begun = starter < 0
                             ? fail_errno(error, "fork")
                             : await_start(std::move(prepared), owner.uid == ::geteuid(), say);

@@ -135,7 +135,7 @@ void keep(RelaySetup setup) {
   outlive_signals();
   detach_from_terminal();
   close_all_but({setup.ptmx.get(), setup.files.log.get(), setup.files.record.get(),
-                 setup.command.get(), setup.notices.get(), setup.listener.get(),
+                 setup.command.get(), setup.notices.get(), setup.listener.get(), setup.shown.get(),
                  setup.directory ? setup.directory->fd() : -1});
   if (::chdir("/") != 0)  // lest a file system cannot be unmounted
     errno = 0;

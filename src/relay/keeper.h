@@ -23,6 +23,7 @@ struct RelaySetup {
   uid_t owner = 0;  ///< whose socket directory it listens in; the relay's own uid, or it is root's
   Recorder::Files files;  ///< of --log and --record
   bool anew = false;      ///< another relay has shown the tree before
+  UniqueFd shown;         ///< a pipe; each relay that has begun writes a byte to it
 
   // Of the first relay alone; another one listens anew.
   std::optional<SocketDirectory> directory;

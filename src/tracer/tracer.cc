@@ -56,29 +56,17 @@ void sleep_a_moment() {
   (void)nanosleep(&kMoment, nullptr);
 }
 
-/// Waits until somebody shows the tree; the caller may be killed before it does.
-void see_to_the_tree(const MoveFor& whom, pid_t caller, const Moved& moved) {
-  constexpr int kMoments = 1000;  // a caller that lives needs one
-  for (int i = 0; i < kMoments && whom.orphaned && !whom.is_shown(); i++) {
-    if (getppid() != caller) {
-      if (fork() != 0)
-        return;
-      whom.orphaned(moved);
-      _exit(0);
-    }
-    sleep_a_moment();
-  }
-}
-
 [[noreturn]] void trace(pid_t named, const MoveOptions& options, const MoveFor& whom,
                         const UniqueFd& reports, const UniqueFd& notices) {
   const pid_t caller = getppid();
   be_tracer();
+  if (whom.begun)
+    whom.begun();
   const MoveChannel channel{
       [&](const Report& report) {
         write_all(reports.get(), to_line(report));
-        if (const auto* moved = std::get_if<Moved>(&report))
-          see_to_the_tree(whom, caller, *moved);
+        if (const auto* moved = std::get_if<Moved>(&report); moved != nullptr && whom.see_to)
+          whom.see_to(*moved);
       },
       [&](const std::string& sentence) { write_all(notices.get(), sentence + "\n"); }};
   const MoveEnds ends{whom.ptmx, whom.command, whom.command_pid != 0 ? whom.command_pid : caller};

@@ -54,11 +54,11 @@ struct MoveFor {
   /// commit, the move is undone. -1: nobody's.
   int command = -1;
   pid_t command_pid = 0;  ///< that command, which refusals call grab itself; 0: the caller
-  /// Whether somebody has begun to show the tree; asked in the tracer process.
-  std::function<bool()> is_shown = {};
-  /// Called in a process of its own when the caller has died during a move that succeeded, and
-  /// nobody shows the tree.
-  std::function<void(const Moved&)> orphaned = {};
+  /// Called first in the tracer process.
+  std::function<void()> begun = {};
+  /// Called in the tracer process when the tree is moved; returns when somebody shows it, whoever
+  /// is killed meanwhile.
+  std::function<void(const Moved&)> see_to = {};
 };
 
 /// Moves the tree of `named` to the pts of `ptmx`, which stays the caller's. Forks a tracer process
