@@ -427,6 +427,8 @@ Status run(const cli::Options& options, const std::optional<termios>& modes,
 
 [[noreturn]] void run_and_keep(const cli::Options& options, relay::RelaySetup setup,
                                const std::optional<termios>& modes) {
+  // Its status stays in a zombie for the relay, also if it ends at once.
+  (void)::signal(SIGCHLD, SIG_DFL);
   const message::Hello hello{relay::kProtocolVersion, kSoftware};
   if (const Status started = run(options, modes, setup); !started) {
     tell_command(setup.command.get(), {hello, relay::to_failed(started.error())});

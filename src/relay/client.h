@@ -43,8 +43,9 @@ struct Client {
   std::string terminal_name;
   std::optional<LentTerminal> terminal;  ///< none: bytes go over the connection
   bool pausing = false;                  ///< the terminal is given back; nothing is read from it
-  bool left_alone = false;               ///< the terminal: paused, and not resumed yet
-  std::string input;                     ///< of Input, that the core has no room for yet
+  bool found_stopped = false;  ///< pausing because of that: it has not given anything back
+  bool left_alone = false;     ///< the terminal: paused, and not resumed yet
+  std::string input;           ///< of Input, that the core has no room for yet
 
   Poll poll, terminal_poll;
   UvHandle<uv_timer_t> detach_timer, request_timer;

@@ -180,7 +180,8 @@ void Server::viewer_has_gone(Client& client) {
   client.terminal_poll.handle.reset();
   if (!client.terminal)
     return;
-  if (!client.left_alone && client.terminal->is_lent()) {
+  // A shell that was quicker to set its own modes has still found the tree's screen.
+  if (!client.left_alone) {
     // A terminal that does not take it can be helped no further.
     if (::write(client.terminal->fd(), parting.data(), parting.size()) < 0)
       errno = 0;
@@ -239,7 +240,7 @@ void Server::on_terminal(Client& client, int status, int events) {
 bool Server::leave_alone_if_not_lent(Client& client) {
   if (client.terminal->is_lent())
     return false;
-  client.pausing = true;
+  client.pausing = client.found_stopped = true;
   core_.pause(*client.viewer);
   return true;
 }
@@ -319,6 +320,8 @@ void Server::perform(const action::ViewerPaused& paused) {
   if (Client* client = client_of(paused.viewer)) {
     client->pausing = false;
     client->left_alone = true;
+    if (client->found_stopped && client->terminal)
+      client->terminal->restore_modes();
     send(*client, message::Paused{});
   }
 }
@@ -481,7 +484,7 @@ void Server::handle(Client& client, message::Pause& /*pause*/) {
 void Server::handle(Client& client, message::Resume& resume) {
   if (!client.viewer)
     return;
-  client.pausing = client.left_alone = false;
+  client.pausing = client.left_alone = client.found_stopped = false;
   client.size = resume.size;
   if (client.terminal)
     client.terminal->lent_again();
