@@ -183,7 +183,7 @@ void Server::update_events() {
     update_events(client);
 }
 
-void Server::pump() {
+void Server::carry_out_actions() {
   while (!done_) {
     const PtsState pts = core_.needs_pts_state() ? pts_state() : PtsState{};
     const std::optional<Action> action = core_.next(pts);
@@ -191,6 +191,10 @@ void Server::pump() {
       break;
     std::visit([this](const auto& what) { perform(what); }, *action);
   }
+}
+
+void Server::pump() {
+  carry_out_actions();
   sweep();
   update_events();
   finish_if_done();

@@ -59,6 +59,7 @@ class Server {
   void on_notices(int status, int events);
   void on_link(int status, int events);
   void read_output();
+  void carry_out_actions();
   void pump();
   void update_events();
   void update_events(Client& client);

@@ -528,7 +528,9 @@ void Server::handle(Client& client, message::AwaitEnd& /*await*/) {
 void Server::handle(Client& client, message::SignalTree& signal) {
   if (core_.ended())
     return send(client, to_failed({ErrorKind::kGone, 0, setup_.tree.name + " has ended", ""}));
+  // Root first: a shell that sees its jobs stop before it is stopped itself goes on, and may end.
   core_.signal_tree(signal.signo);
+  carry_out_actions();
   std::vector<pid_t> signalled = setup_.tree.follower_pgids;
   signalled.push_back(setup_.tree.job_pgid);
   tree_.signal_others(signalled, signal.signo);

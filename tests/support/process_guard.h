@@ -26,7 +26,8 @@ void adopt_orphans();
 void reap();
 /// The wait status of a process that reap() has reaped.
 [[nodiscard]] std::optional<int> reaped_status(pid_t pid);
-/// A process of that number was started: an earlier one, whose number it got, is not meant any more.
+/// A process of that number was started: an earlier one, whose number it got, is not meant any
+/// more.
 void forget_reaped(pid_t pid);
 /// Kills and reaps all descendants of this process. False if some would not go.
 [[nodiscard]] bool end_all_descendants();
