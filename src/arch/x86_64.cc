@@ -4,10 +4,12 @@
 #include <sys/user.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
 #include "arch/batch.h"
+#include "arch/short_write.h"
 
 namespace grab::arch {
 
@@ -96,7 +98,41 @@ grab_batch_end:
   .att_syntax
   .popsection
 )");
+
+// Makes the rest of a write(2) and gives the count of the whole. The constants are filled in. The
+// registers at its end, rcx, r11 and the flags among them, are those that the kernel leaves behind
+// one call: the sign of rax is looked at without a flag.
+asm(R"(
+  .pushsection .rodata
+  .intel_syntax noprefix
+grab_rest_begin:
+  syscall
+  lea rsi, [rsi - 0x11223344]
+grab_rest_back:
+  lea rdx, [rdx + 0x11223344]
+grab_rest_count:
+  mov rcx, rax
+  bswap rcx
+  movzx ecx, cl             # the highest byte: not 0 in -errno
+  jrcxz 1f
+  mov eax, 0
+1:lea rax, [rax + 0x11223344]
+grab_rest_result:
+  movabs rcx, 0x1122334455667788
+grab_rest_return:
+  notrack jmp rcx
+grab_rest_end:
+  .att_syntax
+  .popsection
+)");
+
 extern "C" {
+extern const std::byte grab_rest_begin[];       // NOLINT: labels of the code above
+extern const std::byte grab_rest_back[];        // NOLINT
+extern const std::byte grab_rest_count[];       // NOLINT
+extern const std::byte grab_rest_result[];      // NOLINT
+extern const std::byte grab_rest_return[];      // NOLINT
+extern const std::byte grab_rest_end[];         // NOLINT
 extern const std::byte grab_batch_begin[];      // NOLINT: labels of the code above
 extern const std::byte grab_batch_flags[];      // NOLINT
 extern const std::byte grab_batch_registers[];  // NOLINT
@@ -130,6 +166,7 @@ constexpr std::uint64_t kSyscallInstructionSize = 2;  // 0f 05
 constexpr std::uint64_t kCarryToSign = 0xff;          // CF PF AF ZF SF: what sahf sets
 constexpr std::uint64_t kOverflow = 1U << 11U;
 constexpr std::uint64_t kUserCode64 = 0x33;
+constexpr std::uint64_t kLongestWrite = 0x7ffff000;  // write(2): no call transfers more
 
 /// Whether the call that returned -EINTR had no timeout, so that making it again is what the
 /// program expects.
@@ -235,6 +272,46 @@ Registers resume_by_itself(const Registers& stopped) {
       break;
   }
   regs.orig_rax = ~0ULL;
+  return pack(regs);
+}
+
+std::optional<ShortWrite> short_write(const Registers& stopped) {
+  const user_regs_struct regs = unpack(stopped);
+  const auto written = static_cast<std::int64_t>(regs.rax);
+  const auto asked = static_cast<std::int64_t>(std::min<std::uint64_t>(regs.rdx, kLongestWrite));
+  if (regs.orig_rax != SYS_write || written <= 0 || written >= asked)
+    return std::nullopt;
+  return ShortWrite{static_cast<int>(regs.rdi), static_cast<std::int32_t>(written)};
+}
+
+std::vector<std::byte> rest_code(const Registers& stopped) {
+  const user_regs_struct regs = unpack(stopped);
+  std::vector<std::byte> code(grab_rest_begin, grab_rest_end);
+  const auto fill = [&](const std::byte* behind, std::uint64_t value, std::size_t size) {
+    store(code.data() + (behind - grab_rest_begin) - size, value, size);
+  };
+  constexpr std::size_t kDisplacement = sizeof(std::int32_t);
+  fill(grab_rest_back, 0 - regs.rax, kDisplacement);
+  fill(grab_rest_count, regs.rax, kDisplacement);
+  fill(grab_rest_result, regs.rax, kDisplacement);
+  fill(grab_rest_return, regs.rip, sizeof regs.rip);
+  code.resize(kRestSize);
+  return code;
+}
+
+bool is_rest_code(std::span<const std::byte> bytes) {
+  const auto up_to_constant =
+      static_cast<std::size_t>(grab_rest_back - grab_rest_begin) - sizeof(std::int32_t);
+  return bytes.size() >= up_to_constant &&
+         std::equal(grab_rest_begin, grab_rest_begin + up_to_constant, bytes.begin());
+}
+
+Registers write_the_rest(const Registers& stopped, std::uint64_t code) {
+  user_regs_struct regs = unpack(stopped);
+  regs.rsi += regs.rax;
+  regs.rdx -= regs.rax;
+  regs.rip = code + kSyscallInstructionSize;
+  regs.rax = static_cast<std::uint64_t>(kRestartSys);
   return pack(regs);
 }
 

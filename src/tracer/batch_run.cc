@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "tracer/batch_run.h"
 
-#include <fcntl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,19 +16,14 @@
 
 #include "base/fault.h"
 #include "base/unique_fd.h"
-#include "proc/vdso.h"
 #include "tracer/plan.h"
 #include "tracer/ptrace.h"
+#include "tracer/vdso_room.h"
 
 namespace grab::tracer {
 namespace {
 
 constexpr std::uint64_t kAllSignals = ~0ULL;
-
-const arch::VdsoTail& tail() {
-  static const arch::VdsoTail found = arch::vdso_tail();
-  return found;
-}
 
 /// The middle of the widest unused range of the address space of a process, for `size` bytes:
 /// nothing that grows gets there.
@@ -54,11 +48,6 @@ Result<std::uint64_t> free_address(pid_t pid, std::size_t size) {
   if (widest < 4 * size)
     return fail(ErrorKind::kSystem, "no room in the address space of " + std::to_string(pid));
   return middle & ~kPageMask;
-}
-
-/// For where there was no room to keep one open for each process.
-UniqueFd open_memory(pid_t pid) {
-  return UniqueFd(open(("/proc/" + std::to_string(pid) + "/mem").c_str(), O_RDWR | O_CLOEXEC));
 }
 
 /// For tests: lets a call be one that the kernel does not have, or not give what is expected.
@@ -104,23 +93,23 @@ Result<BatchRun> BatchRun::look(const proc::Process& process, pid_t tid, int mem
 }
 
 /// Finds where code and table go. The process stands still, but what it may have done before is not
-/// trusted: it can have moved its vDSO, or put a file that it shares with others in its place.
+/// trusted.
 Status BatchRun::find_room(const proc::Process& process) {
-  if (tail().size == 0) {
+  if (vdso_tail().size == 0) {
     return fail(ErrorKind::kUnsupported,
                 "this kernel's vDSO has no room for the calls that move a process");
   }
-  const std::string path = "/proc/" + std::to_string(tid_) + "/maps";
-  const UniqueFd maps(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  const auto vdso = proc::find_vdso(maps.get(), process.vdso);
-  if (!vdso || vdso->size != tail().offset + tail().size || !vdso->executable) {
+  const std::optional<VdsoRoom> whole = find_vdso_room(tid_, process.vdso);
+  if (!whole) {
     return fail(
         ErrorKind::kUnsupported,
         name_ + " has no vDSO as the kernel made it, where the calls that move it would lie");
   }
-  code_ = vdso->start + tail().offset;
+  const UniqueFd own = mem_fd_ < 0 ? open_memory(pid_) : UniqueFd();
+  const VdsoRoom room = without_rests(*whole, mem_fd_ < 0 ? own.get() : mem_fd_);
+  code_ = room.start;
   vdso_table_ = (code_ + arch::batch_code_size() + 7) & ~std::uint64_t{7};
-  limit_ = vdso->start + vdso->size;
+  limit_ = room.end;
   const std::uint64_t ip = arch::instruction_pointer(stopped_);
   if (ip >= code_ && ip < limit_) {
     return fail(ErrorKind::kRefused,

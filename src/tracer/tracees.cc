@@ -16,6 +16,7 @@
 #include "base/text.h"
 #include "proc/parse.h"
 #include "proc/surroundings.h"
+#include "tracer/interrupted_call.h"
 
 namespace grab::tracer {
 namespace {
@@ -30,16 +31,6 @@ pid_t tracer_of(pid_t tid) {
   text << file.rdbuf();  // does not throw when the thread ends meanwhile
   const auto status = proc::parse_status(text.str());
   return status ? status->tracer : 0;
-}
-
-/// Hides the interruption of a call that the kernel would not restart by itself.
-void restart_interrupted_call(pid_t tid) {
-  const Result<arch::Registers> stopped = get_registers(tid);
-  if (!stopped)
-    return;
-  const arch::Registers resumed = arch::resume_by_kernel(*stopped);
-  if (resumed != *stopped)
-    (void)set_registers(tid, resumed);
 }
 
 bool share_memory(pid_t a, pid_t b) {
@@ -151,6 +142,7 @@ void Tracees::handle(pid_t tid, const Stop& stop) {
   switch (stop.kind()) {
     case StopKind::kInterrupted:
     case StopKind::kGroupStop:
+      hide_interruption(tid);
       thread.asked = false;
       thread.group_stopped = stop.kind() == StopKind::kGroupStop;
       if (vfork_children_.count(tid) != 0) {
@@ -165,6 +157,9 @@ void Tracees::handle(pid_t tid, const Stop& stop) {
       }
       return;
     case StopKind::kSignalDelivery:
+      // Kernel: a tracee is woken by signals that it ignores, too. Source: kernel/signal.c
+      // sig_ignored.
+      hide_interruption(tid);
       handle_signal(tid, thread, stop.signo());
       return;
     case StopKind::kFork:
@@ -382,7 +377,6 @@ void Tracees::detach_all() {
   for (const auto& [tid, thread] : threads_) {
     if (thread.state != State::kStopped)
       continue;
-    restart_interrupted_call(tid);
     (void)detach(tid);
   }
   threads_.clear();
@@ -394,7 +388,6 @@ void Tracees::thaw() {
   for (auto& [tid, thread] : threads_) {
     if (thread.state != State::kStopped || thread.screen_left)
       continue;
-    restart_interrupted_call(tid);
     thread.state = State::kRunning;
     (void)(thread.group_stopped ? listen(tid) : resume(tid));
   }

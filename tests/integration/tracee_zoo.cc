@@ -56,6 +56,9 @@ struct Behaviour {
 constexpr Behaviour kBehaviours[] = {
     {"echo-lines", echo_lines, "answers every line with `got: LINE`"},
     {"count", count, "LAST [PAUSE_US]: writes numbered lines as fast as it can, or with pauses"},
+    {"whole-writes", whole_writes,
+     "BLOCKS LINES [now]: at SIGUSR1 writes numbered lines, LINES in one write(2) each"},
+    {"timed-write", timed_write, "one large write(2), which SIGUSR1 ends with what it has written"},
     {"comm", comm, "NAME: echo-lines under a name of its own"},
     {"blocked", blocked, "threads blocked in every call that may be; `release` says what they saw"},
     {"blocked-tree", blocked_tree, "N: the same in N children; `release` ends them"},

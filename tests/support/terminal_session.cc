@@ -108,7 +108,7 @@ void TerminalSession::State::read_all() {
     if (::poll(fds, 2, -1) < 0 && errno != EINTR)
       break;
     if (fds[1].revents != 0)
-      break;
+      return;
     if (fds[0].revents == 0)
       continue;
     char buffer[16384];
@@ -257,6 +257,17 @@ void TerminalSession::skip_shown() {
   state_->found = state_->shown.size();
 }
 
+void TerminalSession::stop_reading() {
+  state_->stop_reader();
+}
+
+void TerminalSession::read_on() {
+  State& s = *state_;
+  std::uint64_t woken = 0;
+  must(::read(s.wake.get(), &woken, sizeof woken), "read of an eventfd");
+  s.reader = std::thread([&s] { s.read_all(); });
+}
+
 void TerminalSession::resize(WindowSize size) {
   const winsize wanted = to_winsize(size);
   must(::ioctl(state_->ptmx.get(), TIOCSWINSZ, &wanted), "TIOCSWINSZ");
@@ -270,6 +281,7 @@ WindowSize TerminalSession::size() const {
 
 void TerminalSession::close_window() {
   state_->stop_reader();
+  state_->ended = true;
   state_->ptmx.reset();
 }
 

@@ -56,6 +56,10 @@ class TerminalSession {
   /// What comes from here on is what the next expect() looks at.
   void skip_shown();
 
+  /// As an emulator that hangs: what is written stays in the terminal, until that is full.
+  void stop_reading();
+  void read_on();
+
   void resize(WindowSize size);
   [[nodiscard]] WindowSize size() const;
   /// What closing the window of an emulator does: the ptmx is closed.

@@ -63,6 +63,8 @@ int vdso_moved(const Args& args);
 int vdso_unmapped(const Args& args);
 int vdso_file(const Args& args);
 int own_ptmx(const Args& args);
+int whole_writes(const Args& args);
+int timed_write(const Args& args);
 int without_terminal_descriptors(const Args& args);
 int descriptor_thief(const Args& args);
 
