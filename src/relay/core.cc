@@ -305,7 +305,7 @@ bool Core::starts_slow_deadline() {
 bool Core::needs_pts_state() const {
   if (!is_running())
     return false;
-  return redraw_ == Redraw::kWanted || target_size() != size_ || (ptmx_writable_ && has_input());
+  return changes_size() || (ptmx_writable_ && has_input());
 }
 
 std::optional<Action> Core::next_end() {

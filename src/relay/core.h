@@ -40,6 +40,7 @@ struct PtsState {
   bool isig = false;
   bool quotes = false;  ///< ICANON and IEXTEN: VLNEXT takes the next byte's meaning away
   unsigned char intr = 0, quit = 0, susp = 0, lnext = 0;
+  // The job; looked at only where Core::needs_job_state() says so.
   pid_t foreground_pgid = 0;  ///< 0 where the pts belongs to no session
   bool job_ignores_sigtstp = false;
 };
@@ -179,6 +180,9 @@ class Core {
   // --- what to do ---
   /// next() will look at its argument.
   [[nodiscard]] bool needs_pts_state() const;
+  /// It will look at the job, too, if the pts has these modes: for a byte that makes a signal, or
+  /// for a change of size. Other keys are passed on without it, which takes 15 us to find out.
+  [[nodiscard]] bool needs_job_state(const PtsState& modes) const;
   /// What is to be done next. Bytes in it are valid until the core is called again.
   [[nodiscard]] std::optional<Action> next(const PtsState& pts);
   /// What a viewer must still be sent when it is given up at once, whatever it shows; also after
@@ -234,6 +238,9 @@ class Core {
   void pass_on_all(const ViewerState& viewer);
   [[nodiscard]] ByteRing& input_of(ViewerId id) { return id == kNobody ? sent_ : state(id).input; }
   [[nodiscard]] bool has_input() const;
+  [[nodiscard]] bool changes_size() const {
+    return redraw_ == Redraw::kWanted || target_size() != size_;
+  }
   [[nodiscard]] bool choose_turn();
   [[nodiscard]] std::optional<Action> next_answers();
   [[nodiscard]] std::optional<Action> next_input(const PtsState& pts);

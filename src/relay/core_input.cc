@@ -142,6 +142,29 @@ bool Core::has_input() const {
          });
 }
 
+bool Core::needs_job_state(const PtsState& modes) const {
+  if (changes_size())
+    return true;
+  const auto makes_signal = [&modes](char byte) {
+    const auto character = static_cast<unsigned char>(byte);
+    return character != 0 &&
+           (character == modes.intr || character == modes.quit || character == modes.susp);
+  };
+  const auto has_signal = [&makes_signal](const ByteRing& input) {
+    for (std::uint64_t at = input.begin(); at < input.end();) {
+      const std::string_view piece = input.view(at, input.end());
+      if (std::any_of(piece.begin(), piece.end(), makes_signal))
+        return true;
+      at += piece.size();
+    }
+    return false;
+  };
+  return modes.isig && (has_signal(sent_) ||
+                        std::any_of(viewers_.begin(), viewers_.end(), [&](const auto& entry) {
+                          return has_signal(entry.second.input);
+                        }));
+}
+
 // Each has its turn with what it had typed when it began, so that nobody waits for a flood.
 bool Core::choose_turn() {
   if (!has_input())

@@ -67,6 +67,25 @@ TEST(Core, QuotedDisabledAndRawSignalCharactersArePlain) {
   EXPECT_THAT(hands.work(), ElementsAre("type \x03", "INT 200")) << "it was none when it came";
 }
 
+TEST(Core, OnlyASignalOrAnotherSizeNeedsTheJob) {
+  Hands hands;
+  (void)hands.work();
+  hands.type("plain \x1b[A\r\x16");
+  EXPECT_TRUE(hands.core.needs_pts_state());
+  EXPECT_FALSE(hands.core.needs_job_state(hands.pts));
+  for (const char* const signal : {"a\x03", "a\x1c", "a\x1a"}) {
+    (void)hands.work();
+    hands.type(signal);
+    EXPECT_TRUE(hands.core.needs_job_state(hands.pts));
+    PtsState raw = hands.pts;
+    raw.isig = false;
+    EXPECT_FALSE(hands.core.needs_job_state(raw));
+  }
+  (void)hands.work();
+  (void)hands.core.add_viewer(up_to_date({30, 90, 0, 0}));
+  EXPECT_TRUE(hands.core.needs_job_state(hands.pts));
+}
+
 TEST(Core, AnInnerJobInTheForegroundIsTheKernelsAlone) {
   Hands hands;
   hands.pts = cooked(kInner);

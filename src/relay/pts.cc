@@ -51,10 +51,9 @@ std::string pts_name(int ptmx) {
   return ::ptsname_r(ptmx, name.data(), name.size()) == 0 ? name.data() : "";
 }
 
-// Kernel: asked of a ptmx, TCGETS and TIOCGPGRP answer for the pts, and TIOCGPGRP gives 0 where no
-// session has it. With EXTPROC the line discipline leaves signals to others.
-// Source: drivers/tty/tty_ioctl.c, tty_jobctrl.c; seen.
-PtsState read_pts_state(int ptmx) {
+// Kernel: asked of a ptmx, TCGETS answers for the pts. With EXTPROC the line discipline leaves
+// signals to others. Source: drivers/tty/tty_ioctl.c, n_tty.c; seen.
+PtsState read_pts_modes(int ptmx) {
   PtsState state;
   termios modes{};
   if (::tcgetattr(ptmx, &modes) != 0)
@@ -65,9 +64,14 @@ PtsState read_pts_state(int ptmx) {
   state.quit = modes.c_cc[VQUIT];
   state.susp = modes.c_cc[VSUSP];
   state.lnext = modes.c_cc[VLNEXT];
-  if (::ioctl(ptmx, TIOCGPGRP, &state.foreground_pgid) != 0)
-    state.foreground_pgid = 0;
   return state;
+}
+
+// Kernel: so does TIOCGPGRP, which gives 0 where no session has the pts.
+// Source: drivers/tty/tty_jobctrl.c; seen.
+pid_t foreground_pgid(int ptmx) {
+  pid_t pgid = 0;
+  return ::ioctl(ptmx, TIOCGPGRP, &pgid) == 0 ? pgid : 0;
 }
 
 // Kernel: what is written to a ptmx is dealt with later, by a kernel thread. For ^C it then signals

@@ -20,8 +20,11 @@ namespace grab::relay {
 /// "/dev/pts/5"; empty if it could not be asked.
 [[nodiscard]] std::string pts_name(int ptmx);
 
-/// Modes and foreground group, for what is typed. job_ignores_sigtstp is left false.
-[[nodiscard]] PtsState read_pts_state(int ptmx);
+/// Modes, for what is typed. What PtsState says of the job is left out.
+[[nodiscard]] PtsState read_pts_modes(int ptmx);
+
+/// 0 where no session has the pts.
+[[nodiscard]] pid_t foreground_pgid(int ptmx);
 
 /// Returns when the line discipline has dealt with what was written to the ptmx, or will not soon.
 /// `pts`: a descriptor of the pts.

@@ -201,7 +201,10 @@ void Server::pump() {
 }
 
 PtsState Server::pts_state() const {
-  PtsState state = read_pts_state(setup_.ptmx.get());
+  PtsState state = read_pts_modes(setup_.ptmx.get());
+  if (!core_.needs_job_state(state))
+    return state;
+  state.foreground_pgid = foreground_pgid(setup_.ptmx.get());
   auto signals = read_signals(setup_.tree.job_pgid);
   if (!signals)
     signals = read_signals(setup_.tree.status_pid);

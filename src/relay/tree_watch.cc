@@ -124,7 +124,7 @@ std::vector<pid_t> TreeWatch::redraw_pgids() const {
 bool TreeWatch::redraw_was_seen() const {
   std::vector<pid_t> pids = tree_.redraw_pids;
   if (pids.empty())
-    pids.push_back(read_pts_state(ptmx_).foreground_pgid);  // its leader
+    pids.push_back(foreground_pgid(ptmx_));  // its leader
   for (const pid_t pid : pids) {
     const auto signals = read_signals(pid);
     const auto stat = read_stat(pid);

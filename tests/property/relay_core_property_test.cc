@@ -163,7 +163,9 @@ class Hands {
       feed();
       PtsState state = pts;
       if (!core.needs_pts_state())
-        state.foreground_pgid = 12345, state.susp = state.intr = '!';  // it is not looked at
+        state.susp = state.intr = '!';  // it is not looked at
+      if (!core.needs_pts_state() || !core.needs_job_state(pts))
+        state.foreground_pgid = 12345, state.job_ignores_sigtstp = true;  // nor is this
       const auto action = core.next(state);
       if (!action && core.wants_output() && !pending.empty())
         continue;  // there is room again
