@@ -1,64 +1,101 @@
 // SPDX-License-Identifier: MIT
 #include "relay/plain_text.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace grab::relay {
 namespace {
 
-constexpr char kShiftOut = '\x0e', kShiftIn = '\x0f';
-
-// Seeing that a newline scrolls costs as much as parsing about this many bytes.
-constexpr std::size_t kWorthSkipping = 512;
+constexpr char kEsc = '\x1b', kShiftOut = '\x0e', kShiftIn = '\x0f';
+constexpr std::size_t kBlock = 512;
 
 bool is_printable(char byte) {
   return byte >= 0x20 && byte < 0x7f;
 }
 
-// Behind as many newlines, and one more.
-std::size_t find_head(std::string_view run, int newlines) {
+// The size of the SGR or EL sequence at the front; 0 if there is none, or not all of it.
+std::size_t sequence_size(std::string_view bytes) {
+  if (!bytes.starts_with("\x1b["))
+    return 0;
+  std::size_t at = 2;
+  while (at < bytes.size() && bytes[at] >= '0' && bytes[at] <= ';')
+    ++at;
+  return at < bytes.size() && (bytes[at] == 'm' || bytes[at] == 'K') ? at + 1 : 0;
+}
+
+// It begins by taking all styles away.
+bool resets(std::string_view sgr) {
+  const std::string_view parameters = sgr.substr(2, sgr.size() - 3);
+  return parameters.empty() || parameters == "0" || parameters.starts_with("0;");
+}
+
+// The next character of a run that is drawn, or does something else, is ASCII and is drawn.
+bool draws_ascii(std::string_view run) {
+  while (const std::size_t size = sequence_size(run))
+    run.remove_prefix(size);
+  return !run.empty() && is_printable(run.front());
+}
+
+}  // namespace
+
+// In blocks, so that a search for what does not come is not made again and again.
+std::size_t run_size(std::string_view bytes) {
+  std::size_t at = 0;
+  while (at < bytes.size()) {
+    std::string_view block = bytes.substr(at, kBlock);
+    for (const char end : {kEsc, kShiftOut, kShiftIn})
+      block = block.substr(0, block.find(end));
+    at += block.size();
+    if (block.size() == kBlock || at == bytes.size())
+      continue;
+    const std::size_t size = sequence_size(bytes.substr(at));
+    if (size == 0)
+      break;
+    at += size;
+  }
+  return at;
+}
+
+std::size_t head_size(std::string_view run, int rows_below) {
   std::size_t at = 0;
   do {
     const std::size_t newline = run.find('\n', at);
     if (newline == std::string_view::npos)
       return run.size();
     at = newline + 1;
-  } while (--newlines >= 0);
+  } while (--rows_below >= 0);
   return at;
 }
 
-// The last CR LF that has enough newlines from there on and is followed by an ASCII character.
-std::size_t find_tail(std::string_view run, std::size_t head, int newlines) {
-  const char* const begin = run.data() + head;
-  const char* end = run.data() + run.size();
+std::size_t tail_begin(std::string_view run, int rows) {
+  const char* const begin = run.data();
+  const char* end = begin + run.size();
   while (end > begin) {
     const auto* newline =
         static_cast<const char*>(memrchr(begin, '\n', static_cast<std::size_t>(end - begin)));
     if (newline == nullptr)
       break;
     end = newline;
-    if (--newlines <= 0 && newline > begin && newline[-1] == '\r' &&
-        newline + 1 < run.data() + run.size() && is_printable(newline[1]))
-      return static_cast<std::size_t>(newline - 1 - run.data());
+    const auto at = static_cast<std::size_t>(newline - begin);
+    if (--rows <= 0 && at > 0 && run[at - 1] == '\r' && draws_ascii(run.substr(at + 1)))
+      return at - 1;
   }
-  return head;
+  return 0;
 }
 
-}  // namespace
-
-std::optional<TextCut> plan_cut(std::string_view run, int rows, int rows_below) {
-  const std::size_t head = find_head(run, rows_below);
-  if (head + kWorthSkipping > run.size())
-    return std::nullopt;
-  const std::size_t tail = find_tail(run, head, rows);
-  if (head + kWorthSkipping > tail)
-    return std::nullopt;
-  const std::string_view skipped = run.substr(head, tail - head);
-  for (const char shift : {kShiftOut, kShiftIn}) {
-    if (skipped.find(shift) != std::string_view::npos)
-      return std::nullopt;
+std::string styles_of(std::string_view run) {
+  std::string styles;
+  for (std::size_t at = 0; (at = run.find(kEsc, at)) != std::string_view::npos;) {
+    const std::string_view sequence = run.substr(at, sequence_size(run.substr(at)));
+    at += sequence.size();
+    if (sequence.back() != 'm')
+      continue;
+    if (resets(sequence))
+      styles.clear();
+    styles += sequence;
   }
-  return TextCut{head, tail};
+  return styles;
 }
 
 }  // namespace grab::relay

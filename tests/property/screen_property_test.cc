@@ -15,6 +15,7 @@
 #include "relay/emulator.h"
 #include "relay/input_filter.h"
 #include "relay/paint.h"
+#include "relay/plain_text.h"
 #include "relay/screen.h"
 #include "relay/tracker.h"
 
@@ -213,11 +214,22 @@ RC_GTEST_PROP(ScreenPaint, ShowsTheSameOnAnotherTerminal, ()) {
   RC_ASSERT(viewer.picture() == kept.picture());
 }
 
+/// What may be in a line of text: styles, and the rest of it erased.
+rc::Gen<std::string> line_sequences() {
+  return rc::gen::weightedOneOf<std::string>(
+      {{6, rc::gen::just(std::string())},
+       {2, pens()},
+       {1, rc::gen::element<std::string>("\x1b[K", "\x1b[1K", "\x1b[2K", "\x1b[m",
+                                         "\x1b[0;44m\x1b[K", "\x1b[m\x1b[K", "\x1b[48;5;200m")}});
+}
+
 /// Text as programs write it in bulk, with now and then what makes a cut unsound.
 rc::Gen<std::string> long_texts() {
   const auto line = rc::gen::apply(
-      [](const std::string& text, const std::string& end) { return text + end; }, words(),
-      rc::gen::weightedElement<std::string>({{30, "\r\n"},
+      [](const std::string& before, const std::string& text, const std::string& behind,
+         const std::string& end) { return before + text + behind + end; },
+      line_sequences(), words(), line_sequences(),
+      rc::gen::weightedElement<std::string>({{40, "\r\n"},
                                              {2, "\n"},
                                              {1, "\n\r"},
                                              {1, "\x0e\r\n"},
@@ -225,6 +237,8 @@ rc::Gen<std::string> long_texts() {
                                              {1, "\xe4\xb8"},
                                              {1, "\r\n\xcc\x81"},
                                              {1, "\v\r\n"},
+                                             {1, "\x1b[3"},
+                                             {1, "\x1b[3\x07m"},
                                              {1, "\x07\x18\r\n"}}));
   return rc::gen::apply(
       [](const std::vector<std::string>& lines, int times) {
@@ -240,34 +254,56 @@ rc::Gen<std::string> long_texts() {
       rc::gen::inRange(1, 80));
 }
 
-/// Feeds so that nothing is long enough to be cut, and no line is fed in two pieces.
-void feed_line_by_line(Screen& screen, std::string_view bytes) {
+/// Feeds it line by line to one that parses everything.
+void feed_line_by_line(Terminal& terminal, std::string_view bytes) {
   while (!bytes.empty()) {
     const std::size_t end = std::min(bytes.find('\n'), bytes.size() - 1) + 1;
+    terminal.feed(bytes.substr(0, end));
+    bytes.remove_prefix(end);
+  }
+}
+
+/// Feeds it in pieces of whole lines, of about that size.
+void feed_in_pieces(Screen& screen, std::string_view bytes, std::size_t size) {
+  while (!bytes.empty()) {
+    const std::size_t end = std::min(bytes.find('\n', size), bytes.size() - 1) + 1;
     screen.feed(bytes.substr(0, end));
     bytes.remove_prefix(end);
   }
 }
 
 RC_GTEST_PROP(ScreenCut, IsNotSeen, ()) {
-  Screen cut(kSize), uncut(kSize);
-  ScreenTracker modes;
+  Screen cut(kSize);
+  Terminal uncut;
   const auto same = [&](WindowSize size) {
-    return cut.paint(modes, size) == uncut.paint(modes, size) && cut.text() == uncut.text();
+    return cut.paint(uncut.modes, size) ==
+           paint_screen(uncut.emulator, uncut.modes, size, Before::kScrolledAway);
   };
   const int rounds = *rc::gen::inRange(1, 4);
   for (int round = 0; round < rounds; ++round) {
     const std::string stream = *streams() + *long_texts() + *streams();
-    cut.feed(stream);
+    feed_in_pieces(cut, stream, *rc::gen::element<std::size_t>(100, 1100, 5000, 100'000));
     feed_line_by_line(uncut, stream);
-    modes.follow(stream);
     RC_ASSERT(same(kSize));
     const WindowSize size = {*rc::gen::inRange<unsigned short>(1, 12),
                              *rc::gen::inRange<unsigned short>(1, 40), 0, 0};
     cut.resize(size);
-    uncut.resize(size);
+    uncut.emulator.resize(size.rows, size.columns);
     RC_ASSERT(same(size));
   }
+}
+
+/// It is left out at all: otherwise the property above would say nothing.
+TEST(ScreenCut, LeavesOutWhatHasScrolledAway) {
+  std::string text;
+  for (int i = 0; i < 100; ++i)
+    text += "\x1b[3" + std::to_string(i % 8) + "mline " + std::to_string(i) + "\x1b[K\r\n";
+  ASSERT_EQ(run_size(text), text.size());
+  ASSERT_EQ(run_size(text + "\x1b[2J"), text.size());
+  const std::size_t tail = tail_begin(text, kSize.rows);
+  EXPECT_EQ(text.substr(tail), text.substr(text.find("\r\n\x1b[36mline 94"))) << text.substr(tail);
+  EXPECT_EQ(styles_of(text.substr(0, tail)).substr(0, 10), "\x1b[30m\x1b[31m");
+  EXPECT_EQ(styles_of("\x1b[31ma\x1b[Kb\x1b[m\x1b[1mc"), "\x1b[m\x1b[1m");
 }
 
 RC_GTEST_PROP(ScreenFeed, MayBeCutAnywhere, ()) {
