@@ -17,8 +17,7 @@
 namespace grab::relay {
 namespace {
 
-// What is read before the viewers get their turn: enough to write in large pieces, little enough to
-// show the first byte at once.
+// What is read and shown before others get their turn: what is typed must not wait for more.
 constexpr std::size_t kReadBatch = std::size_t{32} * 1024;
 // Kernel: a pts buffers 4096 bytes, of which one read gets 4095 at most. Less means that there is
 // no more just now, and epoll tells when there is. Source: n_tty.c N_TTY_BUF_SIZE; seen.
@@ -226,6 +225,9 @@ void Server::on_ptmx(int status, int events) {
 
 // Kernel: the ptmx gives EIO when no process has the pts open, after all that was written has been
 // read, until one opens it again. Source: pty(7), n_tty_read(); seen.
+// Kernel: a read that finds nothing first waits for the kernel thread that brings what is on its
+// way, which costs two context switches. What has been read is shown meanwhile, not afterwards.
+// Source: n_tty_read(), tty_buffer_flush_work(); seen with perf(1).
 void Server::read_output() {
   std::size_t total = 0;
   while (core_.wants_output() && total < kReadBatch) {
@@ -236,6 +238,7 @@ void Server::read_output() {
       if (recorder_.active())
         record({space.data(), size});
       core_.output_arrived(size);
+      carry_out_actions();
       total += size;
       if (size < std::min(kFullRead, space.size())) {
         core_.output_idle();
