@@ -17,6 +17,9 @@ namespace {
 // /proc is asked again after this long; in between the modes alone tell, which costs a fifth of a
 // microsecond. A person who stops a viewer and types to the shell needs longer.
 constexpr std::chrono::milliseconds kLookAgain{100};
+// Output may come a thousand times in that time; a shell that has just got its terminal back needs
+// longer to start.
+constexpr std::chrono::milliseconds kJustNow{2};
 
 }  // namespace
 
@@ -48,22 +51,30 @@ bool LentTerminal::is_pts_of(int ptmx) const {
 // foreground group tells, which only /proc shows to other sessions.
 // Source: drivers/tty/n_tty.c job_control(), tty_ioctl(4) TIOCGPGRP; seen.
 bool LentTerminal::is_lent() {
-  termios now{};
-  if (::tcgetattr(fd(), &now) != 0)
+  const Clock::time_point now = Clock::now();
+  termios modes{};
+  if (::tcgetattr(fd(), &modes) != 0)
     return true;  // it has gone, which reading it tells
-  if (!same_modes(now, raw_))
+  if (!same_modes(modes, raw_))
     return false;
-  if (viewer_ <= 0 || Clock::now() - looked_ < kLookAgain)
-    return true;
-  looked_ = Clock::now();
-  const auto stat = read_stat(viewer_);
-  return !stat || (stat->state != 'T' && stat->state != 't' &&
-                   (stat->foreground_pgid < 0 || stat->foreground_pgid == stat->pgid));
+  if (viewer_ > 0 && now - looked_ >= kLookAgain) {
+    looked_ = now;
+    const auto stat = read_stat(viewer_);
+    if (stat && (stat->state == 'T' || stat->state == 't' ||
+                 (stat->foreground_pgid >= 0 && stat->foreground_pgid != stat->pgid)))
+      return false;
+  }
+  found_lent_ = now;
+  return true;
+}
+
+bool LentTerminal::was_lent_just_now() {
+  return Clock::now() - found_lent_ < kJustNow || is_lent();
 }
 
 void LentTerminal::lent_again() {
   (void)::tcgetattr(fd(), &raw_);
-  looked_ = {};
+  looked_ = found_lent_ = {};
 }
 
 void LentTerminal::restore_modes() const {

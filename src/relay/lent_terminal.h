@@ -30,6 +30,9 @@ class LentTerminal {
 
   /// Neither stopped nor in the background: what is typed is meant for the tree. Cheap.
   [[nodiscard]] bool is_lent();
+  /// The same as of a few milliseconds ago, for output: what is shown too late can be drawn over,
+  /// while a byte that is read too late is taken from the shell.
+  [[nodiscard]] bool was_lent_just_now();
   /// The viewer process has set raw modes again.
   void lent_again();
   /// Gives the terminal the modes that it had, if nobody has set others meanwhile.
@@ -45,7 +48,8 @@ class LentTerminal {
   pid_t viewer_;
   termios raw_{};
   std::optional<termios> saved_;
-  Clock::time_point looked_;  // at the viewer process
+  Clock::time_point looked_;      // at the viewer process
+  Clock::time_point found_lent_;  // the last time
 };
 
 }  // namespace grab::relay

@@ -94,7 +94,7 @@ class Server {
   void read_messages(Client& client);
   void read_terminal(Client& client);
   void pass_input(Client& client);
-  [[nodiscard]] bool leave_alone_if_not_lent(Client& client);
+  void leave_alone(Client& client);
   void send(Client& client, const Message& message);
   void leave(Client& client, const Message& last);
   void viewer_has_gone(Client& client);

@@ -237,18 +237,17 @@ void Server::on_terminal(Client& client, int status, int events) {
   pump();
 }
 
-bool Server::leave_alone_if_not_lent(Client& client) {
-  if (client.terminal->is_lent())
-    return false;
+void Server::leave_alone(Client& client) {
   client.pausing = client.found_stopped = true;
   core_.pause(*client.viewer);
-  return true;
 }
 
 // Kernel: a terminal that was hung up gives end of file, or EIO. Source: tty_ioctl(2).
 void Server::read_terminal(Client& client) {
-  if (client.pausing || !core_.wants_input(*client.viewer) || leave_alone_if_not_lent(client))
+  if (client.pausing || !core_.wants_input(*client.viewer))
     return;
+  if (!client.terminal->is_lent())
+    return leave_alone(client);
   const std::span<char> space = core_.input_space(*client.viewer);
   const ssize_t n = ::read(client.terminal->fd(), space.data(), space.size());
   if (n > 0) {
@@ -295,8 +294,8 @@ void Server::perform(const action::WriteViewer& write) {
   if (client->left_alone)
     return core_.viewer_blocked(write.viewer);
   // While it pauses, what is written are the screen's modes, undone for who has the terminal now.
-  if (!client->pausing && leave_alone_if_not_lent(*client))
-    return;
+  if (!client->pausing && !client->terminal->was_lent_just_now())
+    return leave_alone(*client);
   const ssize_t n = ::write(client->terminal->fd(), write.bytes.data(), write.bytes.size());
   if (n > 0) {
     core_.viewer_took(write.viewer, static_cast<std::size_t>(n));
