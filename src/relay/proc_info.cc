@@ -66,9 +66,11 @@ bool stat_shows_exit_code(pid_t pid) {
   if (::geteuid() == 0)
     return true;
   const auto text = read_proc(pid, "status");
-  const auto ids = text ? status_field(*text, "Uid") : std::nullopt;
-  const std::string own = std::to_string(::geteuid());
-  return ids && *ids == own + "\t" + own + "\t" + own + "\t" + own;
+  const auto all_are = [&](const char* field, unsigned id) {
+    const std::string own = std::to_string(id);
+    return text && status_field(*text, field) == own + "\t" + own + "\t" + own + "\t" + own;
+  };
+  return all_are("Uid", ::geteuid()) && all_are("Gid", ::getegid());
 }
 
 }  // namespace
