@@ -8,6 +8,7 @@
 #include <chrono>
 #include <utility>
 
+#include "cli/outcome.h"
 #include "relay/socket_directory.h"
 
 namespace grab {
@@ -36,11 +37,13 @@ Result<Found> connect(const relay::SocketDirectory& directory, const std::string
                peer.uid == ::geteuid() && directory.owner() == ::geteuid()};
 }
 
-/// The newest of those that live; of the others if none does.
-bool is_better(const message::Status& one, const message::Status& other) {
-  const bool lives = one.state != message::Status::State::kEnded;
-  const bool other_lives = other.state != message::Status::State::kEnded;
-  return lives != other_lives ? lives : one.since > other.since;
+/// The newest of those that live; of the others if none does. Root's own before other users'.
+bool is_better(const Found& one, const Found& other) {
+  const bool lives = one.status.state != message::Status::State::kEnded;
+  const bool other_lives = other.status.state != message::Status::State::kEnded;
+  if (one.same_user != other.same_user)
+    return one.same_user;
+  return lives != other_lives ? lives : one.status.since > other.status.since;
 }
 
 tl::unexpected<Error> none_found(const std::string& target, const std::vector<std::string>& names) {
@@ -76,7 +79,7 @@ Result<Found> find_relay(const std::string& target, int limit_ms) {
       if (!target.empty() && found->status.name == target)
         return found;
       // A tree that was moved on is known to two: to the relay that it has left, too.
-      if (!best || is_better(found->status, best->status))
+      if (!best || is_better(*found, *best))
         best = std::move(*found);
     }
   }
@@ -110,12 +113,14 @@ Result<relay::TreeEnd> await_end(relay::Connection& connection) {
 }
 
 Result<relay::ViewEnd> show(relay::Connection connection, relay::Viewer viewer,
-                            const std::string& name, const cli::Options& options, bool same_user) {
+                            const std::string& name, const std::string& process,
+                            const cli::Options& options, bool same_user) {
   relay::ViewOptions view;
   view.read_only = options.read_only;
   view.detach_others = options.detach_others;
   view.detach_key = options.detach_key;
   view.lend_terminal = same_user;
+  view.stopped_line = "grab: " + cli::stopped_line(process) + "\n";
   const auto reconnect = [&name]() -> Result<relay::Connection> {
     const auto deadline = std::chrono::steady_clock::now() + kReconnectLimit;
     for (;;) {

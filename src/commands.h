@@ -33,7 +33,7 @@ struct Found {
 
 /// Shows a tree on this terminal: after a move, a start, or for attach.
 [[nodiscard]] Result<relay::ViewEnd> show(relay::Connection connection, relay::Viewer viewer,
-                                          const std::string& name, const cli::Options& options,
-                                          bool same_user);
+                                          const std::string& name, const std::string& process,
+                                          const cli::Options& options, bool same_user);
 
 }  // namespace grab

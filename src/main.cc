@@ -115,7 +115,10 @@ int report_end(const relay::ViewEnd& end, const std::string& name, const std::st
     say_if_it_does_not_block(cli::detached_line(name, "by " + cli::signal_name(signalled->signo)));
     return 128 + signalled->signo;
   }
-  say(cli::detached_line(name, std::get<relay::view_end::Detached>(end).why));
+  const auto& detached = std::get<relay::view_end::Detached>(end);
+  say(cli::detached_line(name, detached.why));
+  if (detached.keys_lost)
+    say("what came in one piece with the detach key is lost: the kernel lets nobody give it back");
   return 0;
 }
 
@@ -132,7 +135,7 @@ Result<int> show_begun(Begun begun, std::optional<relay::Viewer> viewer,
   if (options.action == cli::Action::kRun)
     say(cli::attached_line(status.name, false, options.detach_key));
   GRAB_TRY(const relay::ViewEnd end, show(std::move(begun.connection), std::move(*viewer),
-                                          status.name, options, begun.same_user));
+                                          status.name, status.process, options, begun.same_user));
   return report_end(end, status.name, status.process);
 }
 
@@ -171,8 +174,8 @@ Result<int> attach(const cli::Options& options) {
   }
   if (options.verbose)
     say(cli::attached_line(name, options.read_only, options.detach_key));
-  GRAB_TRY(const relay::ViewEnd end,
-           show(std::move(found.connection), std::move(viewer), name, options, found.same_user));
+  GRAB_TRY(const relay::ViewEnd end, show(std::move(found.connection), std::move(viewer), name,
+                                          process, options, found.same_user));
   return report_end(end, name, process);
 }
 

@@ -90,6 +90,7 @@ struct Ended {};
 /// begins anew; asked for a viewer that has gone since, nothing is to be done.
 struct AwaitDetach {
   ViewerId viewer = 0;
+  std::optional<char> second_press;  ///< if it is pressed again this comes, where that is one byte
 };
 /// A viewer holds the others up: call slow_deadline() in kSlowPatience, once.
 struct AwaitSlow {};
@@ -138,6 +139,10 @@ class Core {
   [[nodiscard]] std::span<char> input_space(ViewerId id);
   void typed(ViewerId id, std::size_t n);
   void detach_deadline(ViewerId id);
+  /// After DetachViewer: what has been read of its terminal and is for whoever has that next.
+  [[nodiscard]] const std::string& typed_behind(ViewerId id) const {
+    return state(id).typed_behind;
+  }
 
   void viewer_took(ViewerId id, std::size_t n) { state(id).took(n); }
   void viewer_blocked(ViewerId id) { state(id).writable = false; }
@@ -235,6 +240,7 @@ class Core {
 
   // core_input.cc: what is typed, signals, stopping
   void keep_typed(ViewerState& viewer, std::string_view bytes);
+  void act_on(ViewerState& viewer, const DetachKey::Verdict& verdict);
   void pass_on_all(const ViewerState& viewer);
   [[nodiscard]] ByteRing& input_of(ViewerId id) { return id == kNobody ? sent_ : state(id).input; }
   [[nodiscard]] bool has_input() const;

@@ -48,12 +48,17 @@ void Core::typed(ViewerId id, std::size_t n) {
     heard_from(id);
     return;
   }
-  const DetachKey::Verdict verdict = viewer.detach_key.typed(bytes);
+  act_on(viewer, viewer.detach_key.typed(bytes));
+}
+
+void Core::act_on(ViewerState& viewer, const DetachKey::Verdict& verdict) {
   if (verdict.began)
-    urgent_.emplace_back(action::AwaitDetach{id});
+    urgent_.emplace_back(action::AwaitDetach{viewer.id, viewer.detach_key.awaited_byte()});
   keep_typed(viewer, verdict.passed);
-  if (verdict.detaches)
-    detach(id, DetachReason::kKey);
+  if (!verdict.detaches)
+    return;
+  viewer.typed_behind = verdict.behind;
+  detach(viewer.id, DetachReason::kKey);
 }
 
 void Core::keep_typed(ViewerState& viewer, std::string_view bytes) {
@@ -69,8 +74,8 @@ void Core::keep_typed(ViewerState& viewer, std::string_view bytes) {
 
 void Core::detach_deadline(ViewerId id) {
   const auto viewer = viewers_.find(id);
-  if (viewer != viewers_.end() && viewer->second.detach_key.deadline())
-    detach(id, DetachReason::kKey);
+  if (viewer != viewers_.end())
+    act_on(viewer->second, viewer->second.detach_key.deadline());
 }
 
 std::size_t Core::type(std::string_view text) {

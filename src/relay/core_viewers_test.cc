@@ -206,6 +206,7 @@ TEST(Core, TheDetachKeyDetachesAfterAWhileOrBeforeAnotherKey) {
   const ViewerId second = hands.core.add_viewer(options);
   hands.type("\x1cq", second);
   EXPECT_THAT(hands.work(), ElementsAre("2 await detach", "2 show \x1b[?2004l", "2 detach"));
+  EXPECT_EQ(hands.core.typed_behind(second), "q");
 }
 
 TEST(Core, TheDetachKeyTwiceIsOneForTheTree) {

@@ -71,9 +71,10 @@ DetachKey::Verdict DetachKey::typed(std::string_view bytes) {
     verdict.passed = bytes;
     return verdict;
   }
-  for (const char byte : bytes) {
-    typed_byte(byte, verdict);
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    typed_byte(bytes[i], verdict);
     if (verdict.detaches) {
+      verdict.behind += bytes.substr(i + 1);
       sequence_.clear();
       pressed_ = false;
       return verdict;
@@ -92,7 +93,7 @@ void DetachKey::typed_byte(char byte, Verdict& verdict) {
   if (sequence_.empty()) {
     passed_on_ = 0;
     if (byte == *key_)
-      press(verdict), verdict.passed.append(pressed_ ? "" : std::string(1, byte));
+      press(verdict, false), verdict.passed.append(pressed_ ? "" : std::string(1, byte));
     else if (byte == kEsc)
       sequence_ = byte;
     else
@@ -107,10 +108,12 @@ void DetachKey::typed_byte(char byte, Verdict& verdict) {
   const std::string_view held = std::string_view(sequence).substr(passed_on_);
   if (found == Match::kNo) {
     pass(held.substr(0, held.size() - 1), verdict);
-    if (!verdict.detaches)
+    if (verdict.detaches)
+      verdict.behind += byte;
+    else
       typed_byte(byte, verdict);
   } else if (found == Match::kPress) {
-    press(verdict);
+    press(verdict, true);
     if (!pressed_)
       verdict.passed += held;
   } else if (!pressed_) {
@@ -123,19 +126,29 @@ void DetachKey::pass(std::string_view bytes, Verdict& verdict) const {
   if (bytes.empty())
     return;
   if (pressed_)
-    verdict.detaches = true;
+    verdict.detaches = true, verdict.behind += bytes;
   else
     verdict.passed += bytes;
 }
 
-void DetachKey::press(Verdict& verdict) {
+void DetachKey::press(Verdict& verdict, bool by_sequence) {
   pressed_ = !pressed_;
+  by_sequence_ = by_sequence;
   verdict.began = pressed_;
 }
 
-bool DetachKey::deadline() {
-  sequence_.clear();
-  return std::exchange(pressed_, false);
+// A sequence that was begun meanwhile was no second press either.
+DetachKey::Verdict DetachKey::deadline() {
+  Verdict verdict;
+  if (!std::exchange(pressed_, false))
+    return verdict;
+  verdict.detaches = true;
+  verdict.behind = std::exchange(sequence_, {});
+  return verdict;
+}
+
+std::optional<char> DetachKey::awaited_byte() const {
+  return pressed_ && !by_sequence_ ? key_ : std::nullopt;
 }
 
 DetachKey::Match DetachKey::match() const {

@@ -11,7 +11,8 @@ constexpr unsigned char kKey = 0x1c;
 /// What came through; "<once>" where the key was pressed once, "<detach>" where it detached.
 std::string typed(DetachKey& key, std::string_view bytes) {
   const DetachKey::Verdict verdict = key.typed(bytes);
-  return verdict.passed + (verdict.began ? "<once>" : "") + (verdict.detaches ? "<detach>" : "");
+  return verdict.passed + (verdict.began ? "<once>" : "") + (verdict.detaches ? "<detach>" : "") +
+         verdict.behind;
 }
 
 std::string typed_anew(std::string_view bytes, std::optional<unsigned char> key = kKey) {
@@ -21,17 +22,37 @@ std::string typed_anew(std::string_view bytes, std::optional<unsigned char> key 
 
 TEST(DetachKey, OnceDetachesAfterTheDeadline) {
   DetachKey key(kKey);
-  EXPECT_FALSE(key.deadline());
+  EXPECT_FALSE(key.deadline().detaches);
   EXPECT_EQ(typed(key, "ab\x1c"), "ab<once>");
-  EXPECT_TRUE(key.deadline());
-  EXPECT_FALSE(key.deadline());
+  EXPECT_TRUE(key.deadline().detaches);
+  EXPECT_FALSE(key.deadline().detaches);
 }
 
 TEST(DetachKey, OnceAndAnotherKeyDetachAtOnce) {
   EXPECT_EQ(typed_anew("ab\x1c"
                        "cd"),
-            "ab<once><detach>");
-  EXPECT_EQ(typed_anew("\x1c\x1b[A"), "<once><detach>");
+            "ab<once><detach>cd");
+  EXPECT_EQ(typed_anew("\x1c\x1b[A"), "<once><detach>\x1b[A");
+  EXPECT_EQ(typed_anew("\x1c\x1b[92;6ux"), "<once><detach>\x1b[92;6ux");
+}
+
+TEST(DetachKey, WhatWasBegunWhenItDetachesIsNotLost) {
+  DetachKey key(kKey);
+  EXPECT_EQ(typed(key, "\x1c\x1b[9"), "<once>");
+  const DetachKey::Verdict verdict = key.deadline();
+  EXPECT_TRUE(verdict.detaches);
+  EXPECT_EQ(verdict.behind, "\x1b[9");
+}
+
+TEST(DetachKey, TellsTheOneByteThatASecondPressWouldBe) {
+  DetachKey key(kKey);
+  EXPECT_EQ(key.awaited_byte(), std::nullopt);
+  (void)key.typed("\x1c");
+  EXPECT_EQ(key.awaited_byte(), '\x1c');
+  (void)key.typed("\x1c");
+  EXPECT_EQ(key.awaited_byte(), std::nullopt);
+  (void)key.typed("\x1b[92;5u");
+  EXPECT_EQ(key.awaited_byte(), std::nullopt) << "it would be a sequence again";
 }
 
 TEST(DetachKey, TwiceSendsOneThrough) {
@@ -53,7 +74,7 @@ TEST(DetachKey, IsKnownInItsKittyForms) {
 TEST(DetachKey, ItsRepeatAndReleaseAreNoOtherKey) {
   DetachKey key(kKey);
   EXPECT_EQ(typed(key, "\x1b[92;5:1u\x1b[92;5:2u\x1b[92;5:3u"), "<once>");
-  EXPECT_TRUE(key.deadline());
+  EXPECT_TRUE(key.deadline().detaches);
   EXPECT_EQ(typed_anew("\x1b[92;5:3u"), "\x1b[92;5:3u");
 }
 

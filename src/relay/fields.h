@@ -225,6 +225,7 @@ void fields(Io& io, M& m) {
 template <class Io, Is<message::Detached> M>
 void fields(Io& io, M& m) {
   io.text(m.why, kMaxSentence);
+  io.text(m.typed, kMaxTyped);
 }
 
 template <class Io, Is<message::Ended> M>

@@ -2,10 +2,12 @@
 #include "relay/lent_terminal.h"
 
 #include <fcntl.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "relay/proc_info.h"
 #include "relay/pts.h"
@@ -72,7 +74,41 @@ bool LentTerminal::was_lent_just_now() {
   return Clock::now() - found_lent_ < kJustNow || is_lent();
 }
 
+// Kernel: with ICANON nothing can be read before a delimiter has been typed: a newline, or VEOL.
+// What was not read stays, and is read in full in the modes that are set next. What had been typed
+// when ICANON is set counts as a line. FIONREAD counts whole lines only. Source:
+// drivers/tty/n_tty.c n_tty_set_termios(), inq_canon(), termios(3); seen.
+bool LentTerminal::read_only_up_to(char key) {
+  termios modes = raw_;
+  modes.c_lflag |= ICANON;
+  for (const int character : {VERASE, VKILL, VEOF, VEOL2})
+    modes.c_cc[character] = _POSIX_VDISABLE;
+  modes.c_cc[VEOL] = static_cast<cc_t>(key);
+  // Enter is to end a line of the shell that reads it.
+  modes.c_iflag |= saved_ ? saved_->c_iflag & (ICRNL | INLCR | IGNCR) : 0;
+  if (::tcsetattr(fd(), TCSANOW, &modes) != 0)
+    return false;
+  all_read_ = std::exchange(raw_, modes);
+  if (readable() == 0)
+    return true;
+  read_all();
+  return false;
+}
+
+void LentTerminal::read_all() {
+  if (!all_read_)
+    return;
+  raw_ = *std::exchange(all_read_, std::nullopt);
+  (void)::tcsetattr(fd(), TCSANOW, &raw_);
+}
+
+int LentTerminal::readable() const {
+  int count = 0;
+  return ::ioctl(fd(), FIONREAD, &count) == 0 ? count : 0;
+}
+
 void LentTerminal::lent_again() {
+  all_read_.reset();
   (void)::tcgetattr(fd(), &raw_);
   looked_ = found_lent_ = {};
 }

@@ -33,6 +33,16 @@ class LentTerminal {
   /// The same as of a few milliseconds ago, for output: what is shown too late can be drawn over,
   /// while a byte that is read too late is taken from the shell.
   [[nodiscard]] bool was_lent_just_now();
+
+  /// Until read_all() a byte can be read only when `key` has been typed: what else is typed is
+  /// left for whoever has the terminal next. False, and nothing is changed, where something has
+  /// been typed already.
+  [[nodiscard]] bool read_only_up_to(char key);
+  [[nodiscard]] bool reads_only_up_to_key() const { return all_read_.has_value(); }
+  void read_all();
+  /// How many bytes can be read.
+  [[nodiscard]] int readable() const;
+
   /// The viewer process has set raw modes again.
   void lent_again();
   /// Gives the terminal the modes that it had, if nobody has set others meanwhile.
@@ -48,8 +58,9 @@ class LentTerminal {
   pid_t viewer_;
   termios raw_{};
   std::optional<termios> saved_;
-  Clock::time_point looked_;      // at the viewer process
-  Clock::time_point found_lent_;  // the last time
+  Clock::time_point looked_;         // at the viewer process
+  Clock::time_point found_lent_;     // the last time
+  std::optional<termios> all_read_;  // the raw modes, while others are set
 };
 
 }  // namespace grab::relay

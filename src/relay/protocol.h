@@ -32,6 +32,7 @@ inline constexpr std::size_t kMaxCommand = 4096;
 inline constexpr std::size_t kMaxTerminal = 128;
 inline constexpr std::size_t kMaxModes = 256;
 inline constexpr std::size_t kMaxSentence = 1024;
+inline constexpr std::size_t kMaxTyped = 4096;   // what the kernel keeps for a terminal
 inline constexpr std::size_t kMaxViewers = 128;  ///< entries of Status::viewers
 
 /// For the relay: how long a connection may take until its first request, in milliseconds, and how
@@ -182,6 +183,7 @@ struct Detached {
   static constexpr FrameType kFrame{69, "Detached", Side::kRelay};
   std::string why =
       {};  ///< "" by the key; else "by grab detach", "by another viewer". kMaxSentence
+  std::string typed = {};  ///< read of the terminal, and not for the tree: give it back. kMaxTyped
   friend bool operator==(const Detached&, const Detached&) = default;
 };
 struct Ended {

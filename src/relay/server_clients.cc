@@ -248,6 +248,11 @@ void Server::read_terminal(Client& client) {
     return;
   if (!client.terminal->is_lent())
     return leave_alone(client);
+  if (client.terminal->reads_only_up_to_key()) {
+    if (client.terminal->readable() > 1)  // another key came before it
+      return core_.detach_deadline(*client.viewer);
+    client.terminal->read_all();
+  }
   const std::span<char> space = core_.input_space(*client.viewer);
   const ssize_t n = ::read(client.terminal->fd(), space.data(), space.size());
   if (n > 0) {
@@ -255,7 +260,7 @@ void Server::read_terminal(Client& client) {
   } else if (n == 0 || !would_block(errno)) {
     client.left_alone = true;
     viewer_has_gone(client);
-    leave(client, message::Detached{"as its terminal has gone"});
+    leave(client, message::Detached{"as its terminal has gone", {}});
   }
 }
 
@@ -304,7 +309,7 @@ void Server::perform(const action::WriteViewer& write) {
   } else {
     client->left_alone = true;
     viewer_has_gone(*client);
-    leave(*client, message::Detached{"as its terminal has gone"});
+    leave(*client, message::Detached{"as its terminal has gone", {}});
   }
 }
 
@@ -327,11 +332,13 @@ void Server::perform(const action::ViewerPaused& paused) {
 
 void Server::perform(const action::DetachViewer& detach) {
   if (Client* client = client_of(detach.viewer)) {
+    const message::Detached last{std::string(reason_text(detach.reason)),
+                                 core_.typed_behind(detach.viewer)};
     core_.viewer_gone(detach.viewer);
     client->viewer.reset();
     client->terminal_poll.handle.reset();
     client->terminal.reset();
-    leave(*client, message::Detached{std::string(reason_text(detach.reason))});
+    leave(*client, last);
   }
 }
 
@@ -355,6 +362,8 @@ void Server::perform(const action::AwaitDetach& await) {
   Client* client = client_of(await.viewer);
   if (client == nullptr)
     return;
+  if (await.second_press && client->terminal)
+    (void)client->terminal->read_only_up_to(*await.second_press);
   if (!client->detach_timer.valid()) {
     auto timer = UvHandle<uv_timer_t>::open("uv_timer_init", client, loop_.get(), uv_timer_init);
     if (!timer)

@@ -83,7 +83,10 @@ class View {
     GRAB_CHECK(attach());
     while (!end_)
       GRAB_CHECK(step());
+    const bool lost = !typed_.empty() && !terminal_.type_again(typed_);
     terminal_.give_back();
+    if (lost)
+      std::get<view_end::Detached>(*end_).keys_lost = true;
     return *end_;
   }
 
@@ -154,16 +157,17 @@ class View {
     write_terminal();
     return {};
   }
-  Status handle(const message::Suspended& /*suspended*/) { return stop(); }
+  Status handle(const message::Suspended& /*suspended*/) { return stop(options_.stopped_line); }
   Status handle(const message::Paused& /*paused*/) {
     if (ending_signal_ != 0)
       end_ = view_end::Signalled{ending_signal_};
     else if (stopping_)
-      return stop();
+      return stop({});
     return {};
   }
   Status handle(const message::Detached& detached) {
     end_ = view_end::Detached{detached.why};
+    typed_ = detached.typed;
     return {};
   }
   Status handle(const message::Ended& ended) {
@@ -185,6 +189,7 @@ class View {
     if (!other)
       return tl::unexpected(std::move(other).error());
     connection_ = std::move(*other);
+    terminal_.set_raw_again();  // it may have been about to detach us
     return attach();
   }
 
@@ -218,10 +223,13 @@ class View {
     return {};
   }
 
-  Status stop() {
+  Status stop(const std::string& line) {
     stopping_ = false;
     paused_ = true;
     terminal_.give_back();
+    // A terminal that does not take it now has nobody who waits for it.
+    if (::write(terminal_.fd(), line.data(), line.size()) < 0)
+      errno = 0;
     stop_impossible_ =
         ViewerTerminal::stop_own_group(continues_) == ViewerTerminal::Stop::kImpossible;
     return come_back();
@@ -270,6 +278,7 @@ class View {
   ContinueWatch continues_;
   SignalWatch signals_;
   std::string unwritten_;
+  std::string typed_;      // read of the terminal, and not for the tree
   bool paused_ = false;    // the relay has left the terminal alone, and we do too
   bool stopping_ = false;  // SIGTSTP has come: stop when the relay has paused
   bool stop_impossible_ = false;

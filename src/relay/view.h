@@ -20,12 +20,14 @@ struct ViewOptions {
   bool detach_others = false;
   std::optional<unsigned char> detach_key;  ///< a control character
   bool lend_terminal = true;  ///< the relay is the same user's: it gets the descriptor
+  std::string stopped_line;   ///< to say when ^Z has stopped the tree; printable
 };
 
 namespace view_end {
 /// Somebody has detached the viewer; empty: its own key.
 struct Detached {
   std::string why;
+  bool keys_lost = false;  ///< what was typed behind the key could not be given back
 };
 /// A signal ended the viewer; the tree goes on.
 struct Signalled {

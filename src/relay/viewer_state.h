@@ -90,6 +90,7 @@ class ViewerState {
   WindowSize size;
   bool read_only;
   DetachKey detach_key;
+  std::string typed_behind;  ///< behind the key that detached it: not for the tree
   ByteRing input{kInputBound};
   bool writable = true;
 

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
@@ -81,12 +82,34 @@ Status ViewerTerminal::take() {
   return {};
 }
 
+void ViewerTerminal::set_raw_again() {
+  if (saved_ && in_foreground(fd()))
+    (void)::tcsetattr(fd(), TCSANOW, &raw_);
+}
+
 void ViewerTerminal::give_back() {
   if (!saved_ || !viewer_.terminal.valid())
     return;
   if (in_foreground(fd()))
     (void)::tcsetattr(fd(), TCSANOW, &*saved_);  // a terminal that has gone needs no modes
   saved_.reset();
+}
+
+// Kernel: TIOCSTI puts a byte behind all that waits to be read, as if it had been typed; it is for
+// the controlling terminal only, and from Linux 6.2 on dev.tty.legacy_tiocsti can forbid it.
+// Source: ioctl_tty(2), drivers/tty/tty_io.c tiocsti().
+bool ViewerTerminal::type_again(std::string keys) {
+  if (!saved_ || !in_foreground(fd()))
+    return false;
+  std::array<char, 256> more{};
+  ssize_t count = 0;
+  while ((count = ::read(fd(), more.data(), more.size())) > 0)
+    keys.append(more.data(), static_cast<std::size_t>(count));
+  termios modes = *saved_;
+  modes.c_lflag &= ~static_cast<tcflag_t>(ISIG | ECHO);  // no signal for us; the shell echoes
+  (void)::tcsetattr(fd(), TCSANOW, &modes);
+  return std::all_of(keys.begin(), keys.end(),
+                     [this](char key) { return ::ioctl(fd(), TIOCSTI, &key) == 0; });
 }
 
 std::string ViewerTerminal::saved_modes() const {

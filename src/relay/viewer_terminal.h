@@ -34,9 +34,15 @@ class ViewerTerminal {
 
   /// Saves the modes and sets raw ones. In the background this waits, stopped, for `fg`.
   [[nodiscard]] Status take();
+  /// Sets the raw modes once more, where somebody who was to use them may have set others.
+  void set_raw_again();
   /// Restores the modes that take() saved; does nothing when they were not taken, or when another
   /// job has the terminal now.
   void give_back();
+
+  /// Before give_back(): puts back what was read of the terminal, before what has been typed since,
+  /// for the next reader. False where the kernel does not allow that: then neither is there.
+  [[nodiscard]] bool type_again(std::string keys);
 
   /// The modes that give_back() would set, as the bytes of struct termios; empty if none.
   [[nodiscard]] std::string saved_modes() const;

@@ -99,7 +99,7 @@ Message any_of_type(const FrameType& type) {
     case m::Notice::kFrame.number:
       return m::Notice{any_text(kMaxSentence)};
     case m::Detached::kFrame.number:
-      return m::Detached{any_text(kMaxSentence)};
+      return m::Detached{any_text(kMaxSentence), any_text(kMaxTyped)};
     case m::Ended::kFrame.number:
       return m::Ended{any_wait_status(), any_bool()};
     case m::ScreenText::kFrame.number:

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 // The relay's core with viewers that come and go, in random order and however little each takes at
 // a time. A viewer that keeps up gets every byte; one that was cut off shows what the tree shows;
-// what is typed is passed on once and in order; nobody is held up beyond a deadline; the tree is
-// never stopped with nobody to continue it; every viewer is told once how its showing ended.
+// what is typed is passed on once and in order, or comes back where it was typed behind the detach
+// key; the size is that of the viewer that typed last; nobody is held up beyond a deadline; the
+// tree is never stopped with nobody to continue it; every viewer is told once how its showing
+// ended.
 #include <rapidcheck.h>
 
 #include <algorithm>
@@ -25,6 +27,7 @@ constexpr pid_t kJob = 100, kFollowers = 200;
 constexpr std::size_t kAll = std::size_t{1} << 40;
 constexpr WindowSize kSize{6, 20, 0, 0}, kSmall{4, 10, 0, 0};
 constexpr int kMaxViewers = 9;
+constexpr int kSent = 0x80 + kMaxViewers * 10;  // a byte for what nobody here has typed
 constexpr unsigned char kDetachKey = 0x1d;
 const std::vector<std::string> kQueries = {"\x1b[c", "\x1b[6n"};
 
@@ -66,6 +69,7 @@ struct Viewer {
   int typed = 0;
   DetachKey detach_key{kDetachKey};
   std::string to_pass, passed;  // of what it typed
+  std::string behind;           // the detach key
   bool lossy = false;           // it went while the tree was stopped
 };
 
@@ -81,21 +85,39 @@ class Hands {
     attach(false, first_up_to_date, kSize);
   }
 
-  void attach(bool read_only, bool up_to_date, WindowSize size) {
+  void attach(bool read_only, bool up_to_date, WindowSize window) {
     if (next_ >= kMaxViewers)
       return;
     ++next_;
     ViewerOptions options;
-    options.size = size;
+    options.size = window;
     options.read_only = read_only;
     options.detach_key = kDetachKey;
     options.up_to_date = up_to_date && stream.empty();
     const ViewerId id = core.add_viewer(options);
-    Viewer viewer(size);
+    Viewer viewer(window);
     viewer.read_only = read_only;
-    viewer.exact = options.up_to_date && size == kSize;
+    viewer.exact = options.up_to_date && window == kSize;
     viewer.from = stream.size();
     viewers.emplace(id, std::move(viewer));
+    if (!read_only)
+      heard_last = id;
+  }
+  void window_changes(ViewerId id, WindowSize window) {
+    Viewer& viewer = viewers.at(id);
+    if (viewer.state != Viewer::State::kHere && viewer.state != Viewer::State::kAway)
+      return;
+    disturb();
+    viewer.terminal.size = window;
+    viewer.terminal.screen.resize(window);
+    core.resized(id, window);
+  }
+  void send(const std::string& text) { to_pass.append(core.type(text), text.front()); }
+  /// What all are shown is not what the tree writes and nothing else.
+  void disturb() {
+    every_query_is_seen = false;
+    for (auto& [id, viewer] : viewers)
+      viewer.disturbed = true, viewer.exact = false;
   }
   void write(const std::string& text) { pending += text; }
   void type(ViewerId id, const std::string& keys) {
@@ -107,7 +129,11 @@ class Hands {
       if (byte == 'k')
         byte = static_cast<char>(0x80 + (id - 1) * 10 + viewer.typed++ % 10);
     }
-    std::string keys_of_tree = viewer.detach_key.typed(bytes).passed;
+    const DetachKey::Verdict verdict = viewer.detach_key.typed(bytes);
+    viewer.behind = verdict.behind;
+    std::string keys_of_tree = verdict.passed;
+    if (!viewer.read_only && !keys_of_tree.empty())
+      heard_last = id;
     if (core.stopped() && !keys_of_tree.empty())  // one key says "go on"
       keys_of_tree.erase(0, keys_of_tree.front() == '\x1b' ? keys_of_tree.size() : 1);
     for (const char byte : keys_of_tree) {
@@ -184,6 +210,7 @@ class Hands {
     RC_ASSERT(anybody || !stopped);
     if (!pending.empty() && !stopped && !over)
       RC_ASSERT(slow_deadline_runs);  // somebody is waited for, but not for ever
+    RC_ASSERT(to_pass.starts_with(passed));
     for (const auto& [id, viewer] : viewers)
       RC_ASSERT(viewer.to_pass.starts_with(viewer.passed));
   }
@@ -211,6 +238,13 @@ class Hands {
     ptmx_room = 0;
   }
   void check_flushed() {
+    const auto heard = viewers.find(heard_last);
+    if (!over && heard != viewers.end() && heard->second.state == Viewer::State::kHere)
+      RC_ASSERT(core.size() == heard->second.terminal.size);
+    if (!over && !stopped) {
+      RC_ASSERT(size == core.size());
+      RC_ASSERT(passed == to_pass);
+    }
     std::string all = stream;
     const std::size_t asked = strip(all, kQueries);
     std::size_t seen = answers;
@@ -256,6 +290,9 @@ class Hands {
   PtsState pts;
   std::map<ViewerId, Viewer> viewers;
   Terminal tree{kSize};
+  WindowSize size = kSize;      // of the pts
+  ViewerId heard_last = 0;      // whose size counts
+  std::string to_pass, passed;  // of what was sent
   std::string pending, stream;
   std::size_t read = 0, chunk = 4095, ptmx_room = 0, answers = 0;
   bool stopped = false, over = false, was_told_the_end = false, slow_deadline_runs = false;
@@ -293,6 +330,8 @@ class Hands {
     for (const char byte : write.bytes.substr(0, n)) {
       if (byte == 'c' || byte == 'R')  // the last byte of an answer, and of no key
         ++answers;
+      else if (static_cast<unsigned char>(byte) >= kSent)
+        passed += byte;
       else if (static_cast<unsigned char>(byte) >= 0x80)
         viewers.at((static_cast<unsigned char>(byte) - 0x80) / 10 + 1).passed += byte;
     }
@@ -310,8 +349,10 @@ class Hands {
       stopped = false;
     }
   }
-  void perform(const action::SetWindowSize& size) {
-    tree.screen.resize(size.size);
+  void perform(const action::SetWindowSize& change) {
+    RC_ASSERT(size != change.size);  // the kernel would send no SIGWINCH
+    size = change.size;
+    tree.screen.resize(size);
     for (auto& [id, viewer] : viewers)
       viewer.disturbed = true;
   }
@@ -334,6 +375,7 @@ class Hands {
       RC_ASSERT(viewer.terminal.modes.undo().empty());
   }
   void perform(const action::DetachViewer& it) {
+    RC_ASSERT(core.typed_behind(it.viewer) == viewers.at(it.viewer).behind);
     away(it.viewer);
     told(it.viewer);
   }
@@ -360,7 +402,12 @@ enum class Do {
   kDrain,
   kDrainPtmx,
   kType,
+  kSend,
   kAttach,
+  kWindow,
+  kRedraw,
+  kRedrawn,
+  kNotice,
   kGone,
   kDetach,
   kDetachDeadline,
@@ -398,7 +445,12 @@ rc::Gen<Op> any_op() {
                                                    {6, Do::kDrain},
                                                    {3, Do::kDrainPtmx},
                                                    {4, Do::kType},
+                                                   {1, Do::kSend},
                                                    {2, Do::kAttach},
+                                                   {1, Do::kWindow},
+                                                   {1, Do::kRedraw},
+                                                   {1, Do::kRedrawn},
+                                                   {1, Do::kNotice},
                                                    {1, Do::kGone},
                                                    {1, Do::kDetach},
                                                    {1, Do::kDetachDeadline},
@@ -451,6 +503,23 @@ void perform(Hands& hands, const Op& op) {
     case Do::kAttach:
       hands.attach(op.n % 3 == 0, op.n % 2 == 0, op.n % 6 == 0 ? kSmall : kSize);
       break;
+    case Do::kSend:
+      hands.send(std::string(static_cast<std::size_t>(op.n), static_cast<char>(kSent + op.n % 10)));
+      break;
+    case Do::kWindow:
+      hands.window_changes(id, op.n % 2 == 0 ? kSmall : kSize);
+      break;
+    case Do::kRedraw:
+      hands.disturb();
+      hands.core.redraw({kJob});
+      break;
+    case Do::kRedrawn:
+      hands.core.redraw_consumed();
+      break;
+    case Do::kNotice:
+      hands.disturb();
+      hands.core.notice("a line");
+      break;
     case Do::kGone:
       hands.gone(id);
       break;
@@ -461,7 +530,8 @@ void perform(Hands& hands, const Op& op) {
       break;
     case Do::kDetachDeadline:
       hands.core.detach_deadline(id);
-      (void)viewer.detach_key.deadline();
+      if (const auto verdict = viewer.detach_key.deadline(); verdict.detaches)
+        viewer.behind = verdict.behind;
       hands.away(id);
       break;
     case Do::kPause:
@@ -472,6 +542,8 @@ void perform(Hands& hands, const Op& op) {
     case Do::kResume:
       if (viewer.state == Viewer::State::kAway) {
         viewer.state = Viewer::State::kHere;
+        if (!viewer.read_only)
+          hands.heard_last = id;
         hands.core.viewer_resumed(id, viewer.terminal.size, {});
       }
       break;
