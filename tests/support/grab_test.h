@@ -66,10 +66,11 @@ class Shell : public TerminalSession {
   int questions_ = 0;
 };
 
-/// Terminal 2: a bash in which grab is typed.
+/// Terminal 2: a bash in which grab is typed. A test with several viewers numbers the others.
 class SecondTerminal : public Shell {
  public:
-  SecondTerminal() : Shell("bash", {.name = "terminal 2", .size = {30, 132}, .login = false}) {}
+  explicit SecondTerminal(const std::string& name = "terminal 2", WindowSize size = {30, 132})
+      : Shell("bash", {.name = name, .size = size, .login = false}) {}
 
   /// Types `grab ARGUMENTS` and goes on while it runs.
   void grab(const std::string& arguments);

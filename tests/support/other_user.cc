@@ -10,7 +10,8 @@
 namespace grab::test {
 
 std::string as_nobody() {
-  return "setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all ";
+  return "env -u XDG_RUNTIME_DIR setpriv --reuid=65534 --regid=65534 --clear-groups "
+         "--inh-caps=-all ";
 }
 
 std::string program_for_all(const std::string& program, bool set_uid) {

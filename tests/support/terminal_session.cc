@@ -132,6 +132,7 @@ void TerminalSession::State::start(const std::vector<std::string>& argv, const O
   environment.emplace("HOME", scratch_folder());
   environment.emplace("TERM", "xterm-256color");
   environment.emplace("LANG", "C.UTF-8");
+  environment.emplace("XDG_RUNTIME_DIR", runtime_folder());
   std::vector<std::string> env_strings;
   for (const auto& [key, value] : environment)
     env_strings.push_back(key + "=" + value);
@@ -332,6 +333,14 @@ const std::string& scratch_folder() {
       must(-1, "mkdtemp");
     path = pattern;
   }
+  return path;
+}
+
+const std::string& runtime_folder() {
+  static std::string path;
+  path = scratch_folder() + "/run";
+  if (::mkdir(path.c_str(), S_IRWXU) != 0 && errno != EEXIST)
+    must(-1, path.c_str());
   return path;
 }
 

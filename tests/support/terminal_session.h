@@ -32,7 +32,8 @@ class TerminalSession {
   };
 
   /// Starts `argv` as the leader of a new session on a new terminal; `name` is for messages.
-  /// Its environment is PATH, HOME (a folder of the test), TERM, LANG and `options.environment`.
+  /// Its environment is PATH, HOME (a folder of the test), TERM, LANG, XDG_RUNTIME_DIR and
+  /// `options.environment`.
   TerminalSession(std::string name, const std::vector<std::string>& argv, Options options);
   TerminalSession(std::string name, const std::vector<std::string>& argv)
       : TerminalSession(std::move(name), argv, Options{}) {}
@@ -79,6 +80,8 @@ class TerminalSession {
 [[nodiscard]] std::string visible(std::string_view text);
 /// A folder of this process, made at the first call and removed by remove_scratch_folder().
 [[nodiscard]] const std::string& scratch_folder();
+/// In it, the XDG_RUNTIME_DIR of all terminals: no test sees the trees of another, or of the user.
+[[nodiscard]] const std::string& runtime_folder();
 void remove_scratch_folder();
 
 }  // namespace grab::test
