@@ -9,9 +9,12 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <string_view>
+#include <thread>
 #include <utility>
 
 #include "proc/kernel.h"
@@ -58,6 +61,33 @@ std::string comm_of(pid_t pid) {
   return text;
 }
 
+/// The address of the vDSO, 0 if there is none.
+// Kernel: between its new memory and its new program a process in execve(2) has an empty auxiliary
+// vector and no vDSO yet -> one that has none is looked at until its vector stays the same. In a
+// tree in which hundreds call execve all the time there always is such a one. Source: fs/exec.c,
+// fs/binfmt_elf.c load_elf_binary(); seen.
+Result<std::uint64_t> read_vdso(ProcessFiles& files) {
+  constexpr std::size_t kEmpty = 2 * sizeof(std::uint64_t);  // a pair of zeros
+  constexpr int kTries = 100;  // it takes 0.1-1 ms, and as much longer as the machine is busy
+  std::string before;
+  std::string text;
+  GRAB_CHECK(files.read(files.path_of("auxv").c_str(), text));
+  for (int i = 0; i < kTries && (text != before || text.size() == kEmpty); ++i) {
+    before = text;
+    GRAB_TRY(const UsableFd directory, files.directory());
+    int err = 0;
+    const UniqueFd maps = open_at(directory.get(), files.path_of("maps").c_str(), O_RDONLY, &err);
+    if (!maps.valid())
+      return tl::unexpected(from_errno(err, "maps"));
+    if (const auto vdso = find_vdso(maps.get(), parse_auxv_vdso(text).value_or(0)))
+      return vdso->start;
+    if (i > 0)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    GRAB_CHECK(files.read(files.path_of("auxv").c_str(), text));
+  }
+  return 0;
+}
+
 Result<void> read_program(ProcessFiles& files, Process& process) {
   GRAB_TRY(const UsableFd directory, files.directory());
   int err = 0;
@@ -70,14 +100,10 @@ Result<void> read_program(ProcessFiles& files, Process& process) {
       parse_elf_class({head.data(), length > 0 ? static_cast<std::size_t>(length) : 0});
   if (process.elf_class != 64)
     return {};
-  std::string text;
-  if (Result<void> read = files.read(files.path_of("auxv").c_str(), text); !read)
-    return tolerate(read.error(), &process.readable);
-  const UniqueFd maps = open_at(directory.get(), files.path_of("maps").c_str(), O_RDONLY, &err);
-  if (!maps.valid())
-    return tolerate(from_errno(err, "maps"), &process.readable);
-  const auto vdso = find_vdso(maps.get(), parse_auxv_vdso(text).value_or(0));
-  process.vdso = vdso ? vdso->start : 0;
+  const Result<std::uint64_t> vdso = read_vdso(files);
+  if (!vdso)
+    return tolerate(vdso.error(), &process.readable);
+  process.vdso = *vdso;
   return {};
 }
 

@@ -52,6 +52,8 @@ Tracees::~Tracees() {
   detach_all();
 }
 
+/// Whether there was a thread that had to be seized. Those born under trace are no reason to look
+/// again: so are all that they start, and stop_all() waits for each.
 Result<bool> Tracees::seize_new() {
   GRAB_TRY(const auto members, reader_.scan());
   bool found = false;
@@ -69,7 +71,6 @@ Result<bool> Tracees::seize_new() {
           continue;
         if (tracer_of(tid) == getpid()) {  // born under trace; its first stop is not yet collected
           threads_[tid].pid = member.pid;
-          found = true;
           continue;
         }
         if (leave_denied_ && seized.error().kind == ErrorKind::kPermission)
