@@ -60,9 +60,7 @@ class Move {
         moved.error().hint = "nothing was moved: the tree goes on as before";
       return moved;
     }
-    // Our copies of the old terminal would keep it from closing.
     tracees_.reset();
-    reader_.reset();
     tell();
     return {};
   }
@@ -459,6 +457,8 @@ class Move {
     if (tell.how != TellShell::How::kTold)
       return channel_.report(moved());
     // The one that tells is there before the move is done: whoever is killed, the shell is told.
+    // Our copies of the old terminal keep it open until then: who holds it (xterm) must not see it
+    // close, and hang up what was on it, before it is followed.
     tell_shell(
         *moved_but_processes().telling, [this] { channel_.report(moved()); },
         [this, &tell](const std::string& sentence) {

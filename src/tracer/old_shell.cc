@@ -75,9 +75,10 @@ TellShell tell_again(const Process& root, TellShell tell) {
 
 TellShell decide_for_leader(const Snapshot& snapshot, const Process& parent, const Process& root,
                             TellShell tell) {
-  if (is_shell_left_behind(parent, root) && is_traceable(parent, snapshot.self))
-    return tell_again(root, tell);
+  // xterm, started in a terminal, has what else makes an interactive shell.
   if (!contains(snapshot.old_ptmx_keepers, parent.stat.pid)) {
+    if (is_shell_left_behind(parent, root) && is_traceable(parent, snapshot.self))
+      return tell_again(root, tell);
     tell.why = "its parent " + name_of(parent) + " does not hold its terminal";
     return tell;
   }
@@ -87,6 +88,7 @@ TellShell decide_for_leader(const Snapshot& snapshot, const Process& parent, con
   }
   tell.how = TellShell::How::kTold;
   tell.wait_status = 0;  // as after `exit`: the old window closes in the ordinary way
+  tell.guard = true;     // and xterm hangs up the group of its child, whether that has ended or not
   tell.why = "the keeper of the old terminal";
   return tell;
 }

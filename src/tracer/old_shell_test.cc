@@ -175,7 +175,19 @@ TEST(Keeper, OfTheTerminalOfASessionLeaderIsToldThatItExited) {
   EXPECT_EQ(tell.how, How::kTold);
   EXPECT_EQ(tell.shell, 50);
   EXPECT_EQ(tell.wait_status, 0);
+  EXPECT_TRUE(tell.guard) << "it may hang up a group that has ended";
   EXPECT_THAT(tell.children, ElementsAre(kShell));
+}
+
+TEST(Keeper, IsNotTakenForAShellThatWasLeftBehind) {
+  TestSnapshot snapshot = a_session_leader();
+  snapshot.value.old_ptmx_keepers = {50};
+  proc::Process& keeper = *snapshot.value.parent;
+  keeper.status.ignored = signals({SIGTTOU, SIGTERM});
+  keeper.stat.tty = 99;
+  const TellShell tell = decide(snapshot);
+  EXPECT_EQ(tell.wait_status, 0);
+  EXPECT_FALSE(tell.again);
 }
 
 TEST(Keeper, OnlyAParentThatHoldsTheTerminalAndCanBeTraced) {

@@ -103,7 +103,7 @@ struct TellShell {
   std::vector<pid_t> children;         ///< its children of the job
   int wait_status = 0;
   bool background = false;  ///< the shell does not wait for the job just now
-  bool guard = false;       ///< it hangs up jobs that have ended, until its next prompt
+  bool guard = false;       ///< it hangs up jobs that have ended: see Telling
   bool again = false;       ///< an earlier grab may have told it
   std::string why;          ///< for people
   std::string advice;       ///< what to do by hand if it can not be told

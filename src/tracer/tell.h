@@ -23,8 +23,9 @@ struct Telling {
   /// The shell is at its prompt, or busy with something else: where it is in a builtin `wait`, it
   /// is interrupted first, as by ^C, lest what is to come after the job be run.
   bool background = false;
-  bool guard =
-      false;  ///< it hangs up even a job that it knows to have ended, until its next prompt
+  /// It hangs up even a job that it knows to have ended: a shell until its next prompt, who holds
+  /// the terminal of a session leader at its own end.
+  bool guard = false;
   bool again = false;  ///< it may have been told: when it does not ask in time, it was
 };
 
