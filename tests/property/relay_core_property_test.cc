@@ -99,6 +99,7 @@ class Hands {
     viewer.read_only = read_only;
     viewer.exact = options.up_to_date && window == kSize;
     viewer.from = stream.size();
+    viewer.disturbed = reshaped;
     viewers.emplace(id, std::move(viewer));
     if (!read_only)
       heard_last = id;
@@ -108,6 +109,7 @@ class Hands {
     if (viewer.state != Viewer::State::kHere && viewer.state != Viewer::State::kAway)
       return;
     disturb();
+    reshaped = true;
     viewer.terminal.size = window;
     viewer.terminal.screen.resize(window);
     core.resized(id, window);
@@ -297,6 +299,7 @@ class Hands {
   std::size_t read = 0, chunk = 4095, ptmx_room = 0, answers = 0;
   bool stopped = false, over = false, was_told_the_end = false, slow_deadline_runs = false;
   bool every_query_is_seen = true;
+  bool reshaped = false;  // rows were lost or won that a viewer may have been shown before or after
 
  private:
   Viewer& here(ViewerId id) {
@@ -511,6 +514,7 @@ void perform(Hands& hands, const Op& op) {
       break;
     case Do::kRedraw:
       hands.disturb();
+      hands.reshaped = true;
       hands.core.redraw({kJob});
       break;
     case Do::kRedrawn:
