@@ -65,6 +65,31 @@ Stop::Stop(int wait_status) {
   }
 }
 
+// Kernel: a stop that was waited for is taken off the tracee: if the tracer dies before it lets the
+// tracee go on with the signal that it reported, that signal is lost. With WNOWAIT the stop stays,
+// and the signal with it. Of the other stops nothing is lost, and they have to be taken off, lest
+// they be told again while the tracee stands still. Source: kernel/exit.c wait_task_stopped,
+// kernel/signal.c ptrace_signal; seen.
+std::optional<Stopped> next_stop(pid_t tid) {
+  constexpr int kAnything = WEXITED | WSTOPPED | WNOHANG | __WALL;
+  const idtype_t type = tid == 0 ? P_ALL : P_PID;
+  siginfo_t info{};
+  if (waitid(type, static_cast<id_t>(tid), &info, kAnything | WNOWAIT) != 0 || info.si_pid == 0)
+    return std::nullopt;
+  const pid_t found = info.si_pid;
+  const auto stop = [&info] {
+    const bool ended = info.si_code != CLD_TRAPPED && info.si_code != CLD_STOPPED;
+    return Stop(ended ? 0 : (info.si_status << 8) | 0x7f);  // as wait4(2) would give it
+  };
+  if (stop().kind() == StopKind::kSignalDelivery)
+    return Stopped{found, stop()};
+  info = {};
+  if (waitid(P_PID, static_cast<id_t>(found), &info, kAnything) != 0)
+    return std::nullopt;
+  // One that was killed between the two calls has nothing more to say before its end.
+  return info.si_pid == 0 ? next_stop(tid) : std::optional(Stopped{found, stop()});
+}
+
 Status seize(pid_t tid) {
   // Kernel: without PTRACE_O_EXITKILL a tracer that goes leaves its tracees running.
   // Source: ptrace(2), PTRACE_O_EXITKILL.

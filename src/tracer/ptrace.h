@@ -6,6 +6,7 @@
 
 #include <csignal>
 #include <cstdint>
+#include <optional>
 
 #include "arch/batch.h"
 #include "base/error.h"
@@ -36,6 +37,15 @@ class Stop {
   StopKind kind_ = StopKind::kEnded;
   int signo_ = 0;
 };
+
+struct Stopped {
+  pid_t tid = 0;
+  Stop stop;
+};
+
+/// The next thing that `tid`, or with 0 any tracee, has to say; nothing if it has nothing to say.
+/// What is a signal-delivery-stop is only looked at: it is told again until the tracee goes on.
+[[nodiscard]] std::optional<Stopped> next_stop(pid_t tid);
 
 /// Seizes a thread with fork, vfork, clone and exec tracing on, and syscall stops marked; it runs
 /// on. Errors: kPermission (also for a zombie), kGone.

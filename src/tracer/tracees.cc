@@ -4,7 +4,6 @@
 #include <linux/kcmp.h>
 #include <signal.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -122,14 +121,11 @@ void Tracees::wait_for_stop(Clock::time_point until) {
 /// Handles every stop there is; whether there was one.
 bool Tracees::collect() {
   bool any = false;
-  for (;;) {
-    int status = 0;
-    const pid_t tid = waitpid(-1, &status, __WALL | WNOHANG);
-    if (tid <= 0)
-      return any;
+  while (const auto stopped = next_stop(0)) {
     any = true;
-    handle(tid, Stop(status));
+    handle(stopped->tid, stopped->stop);
   }
+  return any;
 }
 
 void Tracees::handle(pid_t tid, const Stop& stop) {
@@ -325,9 +321,8 @@ Status Tracees::settle(Clock::time_point deadline) {
       running.push_back(tid);
   }
   for (const pid_t tid : running) {
-    int status = 0;
-    if (waitpid(tid, &status, __WALL | WNOHANG) == tid)
-      handle(tid, Stop(status));
+    if (const auto stopped = next_stop(tid))
+      handle(tid, stopped->stop);
   }
   while (!settled()) {
     if (collect())
