@@ -62,13 +62,17 @@ bool is_shell_left_behind(const Process& parent, const Process& root) {
          parent.stat.tty != root.stat.tty;
 }
 
-TellShell tell_again(const Process& root, TellShell tell) {
+TellShell tell_again(const Snapshot& snapshot, const Process& root, TellShell tell) {
   tell.how = TellShell::How::kTold;
   tell.again = true;
   // If nobody has told it, it waits, and is to run nothing of what stands behind the job.
   tell.background = false;
   tell.wait_status = SIGINT;
-  tell.children = {root.stat.pid};
+  tell.children.clear();
+  for (const Process& process : snapshot.processes) {
+    if (process.stat.ppid == root.stat.ppid && !process.is_zombie())
+      tell.children.push_back(process.stat.pid);
+  }
   tell.why = "the shell that it has left before";
   return tell;
 }
@@ -77,8 +81,10 @@ TellShell decide_for_leader(const Snapshot& snapshot, const Process& parent, con
                             TellShell tell) {
   // xterm, started in a terminal, has what else makes an interactive shell.
   if (!contains(snapshot.old_ptmx_keepers, parent.stat.pid)) {
-    if (is_shell_left_behind(parent, root) && is_traceable(parent, snapshot.self))
-      return tell_again(root, tell);
+    if (is_shell_left_behind(parent, root) && is_traceable(parent, snapshot.self)) {
+      tell.guard = !forgets_at_once(parent);
+      return tell_again(snapshot, root, tell);
+    }
     tell.why = "its parent " + name_of(parent) + " does not hold its terminal";
     return tell;
   }
@@ -124,7 +130,7 @@ TellShell decide_telling(const Snapshot& snapshot, const Process& root, pid_t pg
     return tell;
   }
   tell.advice = advice_for(parent, root.stat.pid);
-  tell.guard = tell.background && !forgets_at_once(parent);
+  tell.guard = !forgets_at_once(parent);
   if (!is_traceable(parent, snapshot.self)) {
     tell.how = foreground ? TellShell::How::kStopFirst : TellShell::How::kNobody;
     tell.why = name_of(parent) + " cannot be traced: " + tell.advice;

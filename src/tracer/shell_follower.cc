@@ -117,7 +117,7 @@ Status ShellFollower::tell(milliseconds limit) {
 }
 
 void ShellFollower::follow() {
-  while (!is_told() || (telling_.guard && !next_command_)) {
+  while (!is_told() || (telling_.guard && !has_forgotten())) {
     if (next_event(Wait::kBlock) == Event::kEnded || job_has_ended())
       return;
   }
@@ -215,7 +215,9 @@ void ShellFollower::at_system_call(pid_t tid) {
   const Result<arch::Registers> regs = get_registers(tid);
   if (!regs)
     return;
-  in_wait_ = in_wait_ && !arch::entering_read(*regs);
+  const bool reads = arch::entering_read(*regs);
+  in_wait_ = in_wait_ && !reads;
+  at_prompt_ = at_prompt_ || (reads && is_told());
   if (const auto wait = arch::entering_wait(*regs); wait && !in_wait_)
     answer(tid, *regs, *wait);
   else
@@ -288,6 +290,12 @@ bool ShellFollower::is_told() const {
       return false;
   }
   return true;
+}
+
+/// A job that it waited for is gone by its prompt; one in the background it reports there, and may
+/// be reading already when it is told.
+bool ShellFollower::has_forgotten() const {
+  return next_command_ || (at_prompt_ && !telling_.background);
 }
 
 bool ShellFollower::job_has_ended() const {

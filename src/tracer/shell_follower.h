@@ -35,7 +35,7 @@ class ShellFollower {
   /// `limit` has passed. Errors: kGone.
   Status tell(std::chrono::milliseconds limit);
   /// Follows the shell for as long as it has something left to ask or, if it is to be guarded, has
-  /// not begun its next command. Afterwards the process is to exit, which lets the shell go.
+  /// not forgotten the job. Afterwards the process is to exit, which lets the shell go.
   void follow();
   /// Closes every descriptor but 0-2 and the one that it needs itself.
   void close_other_descriptors();
@@ -61,6 +61,7 @@ class ShellFollower {
   [[nodiscard]] bool asks_for(const arch::WaitCall& wait, pid_t child) const;
   [[nodiscard]] bool is_thread_of_shell(pid_t tid);
   [[nodiscard]] bool is_told() const;
+  [[nodiscard]] bool has_forgotten() const;
   [[nodiscard]] bool job_has_ended() const;
   void kick(Clock::time_point deadline);
 
@@ -70,6 +71,7 @@ class ShellFollower {
   std::set<pid_t> threads_;
   bool hung_up_ = false;       ///< it is about to end, and to hang up its jobs
   bool next_command_ = false;  ///< it has begun one
+  bool at_prompt_ = false;     ///< it has waited for input since it was told
   Clock::time_point last_stop_;
   Clock::time_point last_kick_;
   bool in_wait_ = false;  ///< it has not yet left its builtin `wait`
