@@ -296,19 +296,28 @@ Result<message::Hello> exchange_hello(Connection& connection, std::string softwa
                              timeout_ms);
 }
 
-Result<std::string> ask_screen_text(Connection& connection, int timeout_ms) {
-  GRAB_TRY(message::ScreenText part,
-           ask<message::ScreenText>(connection, message::Peek{}, timeout_ms));
+template <class Part>
+static Result<std::string> ask_text(Connection& connection, const Message& question,
+                                    int timeout_ms) {
+  GRAB_TRY(Part part, ask<Part>(connection, question, timeout_ms));
   std::string text = std::move(part.text);
   while (part.more) {
     GRAB_TRY(Message message, await_message(connection, timeout_ms));
-    auto* const next = std::get_if<message::ScreenText>(&message);
+    auto* const next = std::get_if<Part>(&message);
     if (next == nullptr)
-      return no_answer_to(message::Peek{}, message);
+      return no_answer_to(question, message);
     part = std::move(*next);
     text += part.text;
   }
   return text;
+}
+
+Result<std::string> ask_screen_text(Connection& connection, int timeout_ms) {
+  return ask_text<message::ScreenText>(connection, message::Peek{}, timeout_ms);
+}
+
+Result<std::string> ask_tree_text(Connection& connection, int timeout_ms) {
+  return ask_text<message::TreeText>(connection, message::AskTree{}, timeout_ms);
 }
 
 }  // namespace grab::relay

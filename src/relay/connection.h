@@ -117,4 +117,7 @@ Result<Answer> ask(Connection& connection, const Message& question, int timeout_
 /// Asks Peek and puts the parts of the answer together. Errors: as ask().
 [[nodiscard]] Result<std::string> ask_screen_text(Connection& connection, int timeout_ms);
 
+/// Asks AskTree and puts the parts of the answer together. Errors: as ask().
+[[nodiscard]] Result<std::string> ask_tree_text(Connection& connection, int timeout_ms);
+
 }  // namespace grab::relay

@@ -174,7 +174,7 @@ void fields(Io& io, M& m) {
 
 /// Messages that are text to the end of their payload, and may go on in the next one.
 template <class M>
-concept Parted = Is<M, message::SendText> || Is<M, message::ScreenText>;
+concept Parted = Is<M, message::SendText> || Is<M, message::ScreenText> || Is<M, message::TreeText>;
 template <class Io, Parted M>
 void fields(Io& io, M& m) {
   io.boolean(m.more);

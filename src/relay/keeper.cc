@@ -78,8 +78,6 @@ void detach_from_terminal() {
 }
 
 void drop_first_relays_own(RelaySetup& setup) {
-  setup.directory.reset();
-  setup.listener.reset();
   setup.command.reset();
   setup.notices.reset();
   setup.anew = true;
@@ -129,40 +127,36 @@ void pause_for(int milliseconds) {
   }
 }
 
+void keep_open(const RelaySetup& setup, int link) {
+  close_all_but({setup.ptmx.get(), setup.files.log.get(), setup.files.record.get(),
+                 setup.command.get(), setup.notices.get(), setup.listener.get(), setup.shown.get(),
+                 setup.directory ? setup.directory->fd() : -1, link});
+}
+
 }  // namespace
 
 void keep(RelaySetup setup) {
   outlive_signals();
   detach_from_terminal();
-  close_all_but({setup.ptmx.get(), setup.files.log.get(), setup.files.record.get(),
-                 setup.command.get(), setup.notices.get(), setup.listener.get(), setup.shown.get(),
-                 setup.directory ? setup.directory->fd() : -1});
+  keep_open(setup, -1);
   if (::chdir("/") != 0)  // lest a file system cannot be unmounted
     errno = 0;
   watch(std::move(setup), UniqueFd());
 }
 
-Result<UniqueFd> start_keeper(const RelaySetup& setup) {
+Result<UniqueFd> start_keeper(RelaySetup& setup) {
   GRAB_TRY(Link ends, open_link());
   const pid_t keeper = ::fork();
   if (keeper < 0)
     return fail_errno(errno, "fork");
   if (keeper > 0)
     return std::move(ends.relay);
+  // The relay's own objects are abandoned in this copy of it, the event loop among them.
+  RelaySetup held = std::move(setup);
+  drop_first_relays_own(held);
   outlive_signals();
   detach_from_terminal();
-  close_all_but(
-      {setup.ptmx.get(), setup.files.log.get(), setup.files.record.get(), ends.keeper.get()});
-  // The relay's own objects are abandoned in this copy of it, the event loop among them.
-  RelaySetup held;
-  held.ptmx = UniqueFd(setup.ptmx.get());
-  held.tree = setup.tree;
-  held.info = setup.info;
-  held.owner = setup.owner;
-  held.files = {UniqueFd(setup.files.log.get()), setup.files.log_path,
-                UniqueFd(setup.files.record.get()), setup.files.record_path,
-                setup.files.started_us};
-  held.anew = true;
+  keep_open(held, ends.keeper.get());
   watch(std::move(held), std::move(ends.keeper));
 }
 

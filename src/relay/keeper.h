@@ -24,10 +24,11 @@ struct RelaySetup {
   Recorder::Files files;  ///< of --log and --record
   bool anew = false;      ///< another relay has shown the tree before
   UniqueFd shown;         ///< a pipe; each relay that has begun writes a byte to it
-
-  // Of the first relay alone; another one listens anew.
+  /// Kept open while there is no relay, so that nobody else takes the name, and who connects waits.
   std::optional<SocketDirectory> directory;
   UniqueFd listener;
+
+  // Of the first relay alone.
   UniqueFd command;  ///< the connection of the user's command, to which Hello has been said
   bool command_attaches = false;  ///< else it waits for Done, when `notices` has ended
   UniqueFd notices;               ///< a pipe with lines for the viewers
@@ -39,7 +40,7 @@ struct RelaySetup {
 
 /// For a relay whose keeper has died: starts another one. What it returns is the new link to it,
 /// which ends when it dies. Errors: kSystem; the relay goes on without.
-[[nodiscard]] Result<UniqueFd> start_keeper(const RelaySetup& setup);
+[[nodiscard]] Result<UniqueFd> start_keeper(RelaySetup& setup);
 
 /// Tells the keeper that nothing is to be kept any more.
 void dismiss_keeper(int link);

@@ -133,6 +133,11 @@ struct DetachViewers {
   static constexpr FrameType kFrame{11, "DetachViewers", Side::kViewer};
   friend bool operator==(const DetachViewers&, const DetachViewers&) = default;
 };
+/// Answer: TreeText.
+struct AskTree {
+  static constexpr FrameType kFrame{12, "AskTree", Side::kViewer};
+  friend bool operator==(const AskTree&, const AskTree&) = default;
+};
 
 // --- from the relay ---
 
@@ -211,16 +216,25 @@ struct Failed {
   std::string hint = {};  ///< kMaxSentence
   friend bool operator==(const Failed&, const Failed&) = default;
 };
+/// Who was moved: for each process its pid, a space, its start time as in /proc/PID/stat and a
+/// newline; root's line first. Of any length: encode() makes several of it, all but the last with
+/// `more`.
+struct TreeText {
+  static constexpr FrameType kFrame{74, "TreeText", Side::kRelay};
+  bool more = false;
+  std::string text = {};
+  friend bool operator==(const TreeText&, const TreeText&) = default;
+};
 
 }  // namespace message
 
 using Message =
     std::variant<message::Hello, message::Attach, message::Input, message::Resize, message::Pause,
                  message::Resume, message::AskStatus, message::SendText, message::Peek,
-                 message::AwaitEnd, message::SignalTree, message::DetachViewers, message::Status,
-                 message::Output, message::Notice, message::Paused, message::Suspended,
-                 message::Detached, message::Ended, message::ScreenText, message::Done,
-                 message::Failed>;
+                 message::AwaitEnd, message::SignalTree, message::DetachViewers, message::AskTree,
+                 message::Status, message::Output, message::Notice, message::Paused,
+                 message::Suspended, message::Detached, message::Ended, message::ScreenText,
+                 message::Done, message::Failed, message::TreeText>;
 
 /// Every type of frame, in the order of Message.
 inline constexpr auto kFrameTypes = []<std::size_t... I>(std::index_sequence<I...>) {
@@ -230,7 +244,7 @@ inline constexpr auto kFrameTypes = []<std::size_t... I>(std::index_sequence<I..
 
 [[nodiscard]] FrameType frame_type(const Message& message);
 
-/// The frame of a message; of a long Input, Output, SendText or ScreenText, its frames.
+/// The frame of a message; of a long Input, Output, SendText, ScreenText or TreeText, its frames.
 [[nodiscard]] std::string encode(const Message& message);
 
 /// Only the header of an Output frame of `size` bytes (at most kMaxPayload), to be followed by

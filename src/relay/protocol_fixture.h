@@ -75,6 +75,7 @@ inline std::vector<Message> example_messages() {
       message::AwaitEnd{},
       message::SignalTree{15},
       message::DetachViewers{},
+      message::AskTree{},
       message::Status{.name = "make.4711",
                       .pid = 4711,
                       .process = "4711 (make)",
@@ -96,6 +97,7 @@ inline std::vector<Message> example_messages() {
       message::ScreenText{.more = false, .text = "$ make\n"},
       message::Done{},
       message::Failed{.kind = ErrorKind::kGone, .what = "it has ended", .hint = "see grab list"},
+      message::TreeText{.more = false, .text = "4711 815\n"},
   };
 }
 

@@ -103,7 +103,10 @@ TEST(Protocol, CutsLongBytesAndTextsIntoFramesThatAreTakenTogetherAgain) {
         all += sent->text, more = sent->more;
       if (const auto* shown = std::get_if<message::ScreenText>(&part))
         all += shown->text, more = shown->more;
+      if (const auto* tree = std::get_if<message::TreeText>(&part))
+        all += tree->text, more = tree->more;
       if (frame_type(message).number == message::SendText::kFrame.number ||
+          frame_type(message).number == message::TreeText::kFrame.number ||
           frame_type(message).number == message::ScreenText::kFrame.number) {
         EXPECT_EQ(more, all.size() < text.size());
       }
@@ -114,6 +117,7 @@ TEST(Protocol, CutsLongBytesAndTextsIntoFramesThatAreTakenTogetherAgain) {
   EXPECT_EQ(together(Side::kViewer, message::Input{text}), text);
   EXPECT_EQ(together(Side::kViewer, message::SendText{.text = text}), text);
   EXPECT_EQ(together(Side::kRelay, message::ScreenText{.text = text}), text);
+  EXPECT_EQ(together(Side::kRelay, message::TreeText{.text = text}), text);
 }
 
 TEST(Protocol, SendsOutputBehindAHeaderWithoutCopyingIt) {
@@ -224,6 +228,7 @@ TEST(Protocol, RefusesBytesBehindTheEndOfAMessageAndAMissingEnd) {
     const bool to_the_end = std::holds_alternative<message::Input>(message) ||
                             std::holds_alternative<message::Output>(message) ||
                             std::holds_alternative<message::SendText>(message) ||
+                            std::holds_alternative<message::TreeText>(message) ||
                             std::holds_alternative<message::ScreenText>(message);
     if (to_the_end || type.sender == Side::kBoth)
       continue;

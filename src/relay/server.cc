@@ -72,8 +72,8 @@ Status Server::run() {
   if (!done_)
     (void)uv_run(loop_.get(), UV_RUN_DEFAULT);
   dismiss_keeper(link_.get());
-  if (directory_)
-    directory_->remove(setup_.info.name);
+  if (setup_.directory)
+    setup_.directory->remove(setup_.info.name);
   return {};
 }
 
@@ -101,10 +101,8 @@ Status Server::start() {
   if (setup_.command.valid())
     GRAB_CHECK(add_client(std::move(setup_.command), true));
   show_held_notices();
-  directory_ = std::move(setup_.directory);
-  listener_ = std::move(setup_.listener);
   // Without a socket the tree is still shown by those who are there; SIGUSR1 tries again.
-  if (const Status listening = listener_.valid() ? watch_listener() : listen(); !listening)
+  if (const Status listening = is_listening() ? watch_listener() : listen(); !listening)
     notice("nobody can attach to " + setup_.info.name + ": " + listening.error().message());
   if (clients_.empty() || !setup_.command_attaches)
     begin_output();
@@ -318,6 +316,7 @@ void Server::perform(const action::AwaitSlow& /*await*/) {
 void Server::perform(const action::Ended& /*ended*/) {
   end_ = tree_.end();
   tree_.stop();
+  told_ = told_ || end_->moved_away;  // another relay shows it, and will tell
   for (Client& client : clients_) {
     if (client.awaits_end)
       send_end(client);

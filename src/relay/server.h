@@ -83,6 +83,7 @@ class Server {
   void perform(const action::AwaitSlow& await);
 
   // --- server_clients.cc: who connects ---
+  [[nodiscard]] bool is_listening() const;
   [[nodiscard]] Status listen();
   [[nodiscard]] Status watch_listener();
   void on_listener(int status, int events);
@@ -117,6 +118,7 @@ class Server {
   void handle(Client& client, message::AwaitEnd& await);
   void handle(Client& client, message::SignalTree& signal);
   void handle(Client& client, message::DetachViewers& detach);
+  void handle(Client& client, message::AskTree& ask);
   template <class Other>
   void handle(Client& client, Other& other);
 
@@ -126,8 +128,6 @@ class Server {
   Core core_;
   Recorder recorder_;
   std::list<Client> clients_;
-  std::optional<SocketDirectory> directory_;
-  UniqueFd listener_;
   UniqueFd spare_;  // given up for a moment where there is no descriptor left to accept with
 
   std::string notice_;                     // a line that has not ended yet
@@ -147,7 +147,8 @@ class Server {
   UvHandle<uv_signal_t> user_signal_;
 };
 
-/// Relays until the tree has ended and somebody has been told how, or an hour has passed since.
+/// Relays until the tree has ended and somebody has been told how, or an hour has passed since; or
+/// until it was moved to another terminal.
 /// `link`: to the keeper, which is dismissed then. Errors: it could not begin; the keeper is to try
 /// again.
 [[nodiscard]] Status serve(RelaySetup setup, UniqueFd link);

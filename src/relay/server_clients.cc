@@ -56,20 +56,25 @@ Status Server::watch(Poll& poll, Client& client, int fd, const char* what) {
   return {};
 }
 
+bool Server::is_listening() const {
+  return setup_.directory && setup_.listener.valid() &&
+         setup_.directory->is_there(setup_.info.name);
+}
+
 Status Server::listen() {
-  if (!directory_) {
-    GRAB_TRY(directory_, SocketDirectory::open(setup_.owner, SocketDirectory::Make::kYes));
+  if (!setup_.directory) {
+    GRAB_TRY(setup_.directory, SocketDirectory::open(setup_.owner, SocketDirectory::Make::kYes));
   }
   listener_poll_.handle.reset();
-  listener_.reset();
-  GRAB_TRY(listener_, directory_->listen(setup_.info.name));
+  setup_.listener.reset();
+  GRAB_TRY(setup_.listener, setup_.directory->listen(setup_.info.name));
   return watch_listener();
 }
 
 Status Server::watch_listener() {
   GRAB_TRY(listener_poll_.handle,
            UvHandle<uv_poll_t>::open("watching the socket", this, loop_.get(), uv_poll_init,
-                                     listener_.get()));
+                                     setup_.listener.get()));
   return uv_status(uv_poll_start(listener_poll_.handle.get(), UV_READABLE,
                                  [](uv_poll_t* handle, int status, int events) {
                                    static_cast<Server*>(handle->data)->on_listener(status, events);
@@ -79,7 +84,7 @@ Status Server::watch_listener() {
 
 // SIGUSR1: somebody has deleted the socket.
 void Server::on_user_signal() {
-  if (directory_ && listener_.valid() && directory_->is_there(setup_.info.name))
+  if (is_listening())
     return;
   if (const Status listening = listen(); !listening)
     notice("nobody can attach to " + setup_.info.name + ": " + listening.error().message());
@@ -89,10 +94,10 @@ void Server::on_user_signal() {
 // Kernel: a connection that cannot be accepted for want of a descriptor stays in the queue, and
 // keeps the listener readable for ever. Source: accept(2) EMFILE.
 void Server::on_listener(int /*status*/, int /*events*/) {
-  UniqueFd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  UniqueFd socket(::accept4(setup_.listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
   if (!socket.valid() && (errno == EMFILE || errno == ENFILE)) {
     spare_.reset();
-    socket.reset(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    socket.reset(::accept4(setup_.listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     socket.reset();
   }
   if (!spare_.valid())
@@ -551,6 +556,17 @@ void Server::handle(Client& client, message::DetachViewers& /*detach*/) {
       core_.detach(*other.viewer, DetachReason::kAsked);
   }
   send(client, message::Done{});
+}
+
+void Server::handle(Client& client, message::AskTree& /*ask*/) {
+  const MovedTree& tree = setup_.tree;
+  const pid_t root = tree.kernel_signals_job ? tree.job_pgid : setup_.info.pid;
+  std::string first;
+  std::string others;
+  for (const ProcessRef& process : tree.processes)
+    (process.pid == root ? first : others) +=
+        std::to_string(process.pid) + " " + std::to_string(process.start_time) + "\n";
+  send(client, message::TreeText{false, first + others});
 }
 
 // The decoder lets only a viewer's messages through; Hello is all that is left.

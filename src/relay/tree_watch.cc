@@ -2,6 +2,10 @@
 #include "relay/tree_watch.h"
 
 #include <dirent.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <csignal>
@@ -9,11 +13,27 @@
 #include <map>
 #include <memory>
 #include <set>
+#include <string>
 #include <utility>
 
 #include "relay/pts.h"
 
 namespace grab::relay {
+
+// Of its descriptors 0-2.
+static bool has_another_pts_open(pid_t pid, int ptmx) {
+  constexpr unsigned kPtsMajor = 136;
+  unsigned own = 0;
+  (void)::ioctl(ptmx, TIOCGPTN, &own);
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    struct stat status {};
+    const std::string path = "/proc/" + std::to_string(pid) + "/fd/" + std::to_string(fd);
+    if (::stat(path.c_str(), &status) == 0 && major(status.st_rdev) == kPtsMajor &&
+        minor(status.st_rdev) != own)
+      return true;
+  }
+  return false;
+}
 
 Status TreeWatch::start(uv_loop_t* loop, std::function<void()> changed) {
   loop_ = loop;
@@ -37,6 +57,7 @@ Status TreeWatch::start(uv_loop_t* loop, std::function<void()> changed) {
 void TreeWatch::stop() {
   status_poll_.reset();
   known_poll_.reset();
+  look_again_timer_.reset();
   own_pts_.reset();
 }
 
@@ -79,17 +100,53 @@ bool TreeWatch::has_ended_with_hangup() {
     const Result<UniqueFd> pidfd = open_pidfd(tree_.processes[i]);
     alive = pidfd && pidfd->valid() && !has_ended(pidfd->get());
   }
-  // In exit(2) a process has no terminal any more; one that was moved has another.
-  const auto root = read_stat(tree_.job_pgid);
-  moved_away_ = alive && tree_.kernel_signals_job && root && root->terminal != 0 &&
-                root->terminal != pts_number(ptmx_);
+  moved_away_ = alive && root_is_elsewhere();
   if (alive && !moved_away_) {
     if (Result<UniqueFd> pts = open_pts(ptmx_)) {
-      own_pts_ = std::move(*pts);
+      keep_pts_open(std::move(*pts));
       return false;
     }
   }
   return true;
+}
+
+// In exit(2) a process has no terminal any more; one that was moved has another. Where it was kept
+// in its session it has none as controlling terminal, and its descriptors tell.
+bool TreeWatch::root_is_elsewhere() const {
+  if (!tree_.kernel_signals_job)
+    return has_another_pts_open(tree_.status_pid, ptmx_);
+  const auto root = read_stat(tree_.job_pgid);
+  return root && root->terminal != 0 && root->terminal != pts_number(ptmx_);
+}
+
+// A grab that moves the tree away takes the last descriptor some time before root has its next
+// terminal; and what is open here keeps the ptmx from telling.
+void TreeWatch::keep_pts_open(UniqueFd pts) {
+  own_pts_ = std::move(pts);
+  next_look_ms_ = 10;
+  if (!look_again_timer_.valid()) {
+    auto timer = UvHandle<uv_timer_t>::open("uv_timer_init", this, loop_, uv_timer_init);
+    if (!timer)
+      return;
+    look_again_timer_ = std::move(*timer);
+  }
+  look_again();
+}
+
+void TreeWatch::look_again() {
+  constexpr std::uint64_t kLongestMs = 5000;
+  if (!own_pts_.valid() || next_look_ms_ > kLongestMs)
+    return;
+  if (root_is_elsewhere()) {
+    own_pts_.reset();  // the ptmx hangs up
+    changed_();
+    return;
+  }
+  (void)uv_timer_start(
+      look_again_timer_.get(),
+      [](uv_timer_t* handle) { static_cast<TreeWatch*>(handle->data)->look_again(); },
+      next_look_ms_, 0);
+  next_look_ms_ *= 2;
 }
 
 TreeEnd TreeWatch::end() {

@@ -46,6 +46,9 @@ class TreeWatch {
  private:
   [[nodiscard]] const ProcessRef* find(pid_t pid) const;
   [[nodiscard]] Status watch_next_process();
+  [[nodiscard]] bool root_is_elsewhere() const;
+  void keep_pts_open(UniqueFd pts);
+  void look_again();
   void status_process_ended();
   void known_process_ended();
 
@@ -56,6 +59,8 @@ class TreeWatch {
   std::function<void()> changed_;
 
   UniqueFd own_pts_;  // once nobody else had it open while a process that was moved lived
+  UvHandle<uv_timer_t> look_again_timer_;  // while own_pts_ is young
+  std::uint64_t next_look_ms_ = 0;
   bool moved_away_ = false;
   ProcessRef status_process_;
   UniqueFd status_pidfd_;

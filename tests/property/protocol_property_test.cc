@@ -104,6 +104,8 @@ Message any_of_type(const FrameType& type) {
       return m::Ended{any_wait_status(), any_bool()};
     case m::ScreenText::kFrame.number:
       return m::ScreenText{any_bool(), any_text(kMaxPayload - 1)};
+    case m::TreeText::kFrame.number:
+      return m::TreeText{any_bool(), any_text(kMaxPayload - 1)};
     case m::Failed::kFrame.number:
       return m::Failed{static_cast<ErrorKind>(below(7)), any_text(kMaxSentence),
                        any_text(kMaxSentence)};
