@@ -109,10 +109,9 @@ bool parse(const std::vector<std::string>& words, Options& options) {
 void print(const Counts& counts, double seconds) {
   std::printf("%.0f s: %" PRIu64 " trees of %" PRIu64 " processes, %" PRIu64
               " moves, of which %" PRIu64 " of a moved tree, %" PRIu64 " half moves, %" PRIu64
-              " trees left on two terminals, %" PRIu64 " kills (",
+              " kills (",
               seconds, counts.trees.load(), counts.processes.load(), counts.moves.load(),
-              counts.moves_again.load(), counts.half_moved.load(), counts.left_apart.load(),
-              counts.all_kills());
+              counts.moves_again.load(), counts.half_moved.load(), counts.all_kills());
   for (std::size_t i = 0; i < counts.kills.size(); i++)
     std::printf("%s%s %" PRIu64, i == 0 ? "" : ", ", name_of(static_cast<Role>(i)),
                 counts.kills.at(i).load());

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
@@ -96,6 +97,20 @@ dev_t output_of(pid_t pid) {
   struct stat status {};
   const std::string path = "/proc/" + std::to_string(pid) + "/fd/1";
   return stat(path.c_str(), &status) == 0 ? status.st_rdev : 0;
+}
+
+bool keeps(pid_t pid, dev_t pts) {
+  constexpr unsigned kFirstPtsMajor = 136;
+  constexpr unsigned kPtsPerMajor = 256;
+  const unsigned index = (major(pts) - kFirstPtsMajor) * kPtsPerMajor + minor(pts);
+  const std::string wanted = "tty-index:\t" + std::to_string(index) + "\n";
+  const std::string infos = "/proc/" + std::to_string(pid) + "/fdinfo";
+  const std::unique_ptr<DIR, int (*)(DIR*)> folder(opendir(infos.c_str()), closedir);
+  while (const dirent* entry = folder ? readdir(folder.get()) : nullptr) {
+    if (text_of(infos + "/" + entry->d_name).find(wanted) != std::string::npos)
+      return true;
+  }
+  return false;
 }
 
 void end_all_below() {

@@ -23,6 +23,8 @@ enum class Role { kViewer, kStarter, kTracer, kKeeper, kRelay, kCount };
 
 /// The device that descriptor 1 of a process leads to; 0 when there is no such process.
 [[nodiscard]] dev_t output_of(pid_t pid);
+/// Whether it has the ptmx of that pts open.
+[[nodiscard]] bool keeps(pid_t pid, dev_t pts);
 
 struct State {
   char letter = '?';  ///< of /proc/PID/stat; 0 when there is no such process

@@ -14,8 +14,7 @@ namespace grab::soak {
 
 /// What was done; shared by all lanes.
 struct Counts {
-  std::atomic<std::uint64_t> trees, processes, moves, moves_again, half_moved, left_apart, refusals,
-      harmed;
+  std::atomic<std::uint64_t> trees, processes, moves, moves_again, half_moved, refusals, harmed;
   std::atomic<std::uint64_t> relays_replaced, viewers_returned, epoll_interrupted;
   std::array<std::atomic<std::uint64_t>, static_cast<std::size_t>(Role::kCount)> kills;
   [[nodiscard]] std::uint64_t all_kills() const {
