@@ -2,13 +2,16 @@
 #include "commands.h"
 
 #include <poll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
+#include <sstream>
 #include <utility>
 
 #include "cli/outcome.h"
+#include "proc/surroundings.h"
 #include "relay/socket_directory.h"
 
 namespace grab {
@@ -56,7 +59,67 @@ tl::unexpected<Error> none_found(const std::string& target, const std::vector<st
   return fail(ErrorKind::kGone, "there is no tree of the name or process id " + target, hint);
 }
 
+std::vector<proc::ProcessId> parse_tree_text(const std::string& text) {
+  std::vector<proc::ProcessId> processes;
+  std::istringstream lines(text);
+  for (proc::ProcessId process; lines >> process.pid >> process.start_time;)
+    processes.push_back(process);
+  return processes;
+}
+
+bool lives(const proc::ProcessId& process) {
+  const auto stat = proc::stat_of(process.pid);
+  return stat && stat->start_time == process.start_time;
+}
+
+// A user's relay can say what its user likes; root must not act on that against somebody else.
+bool may_speak_for(uid_t relay, pid_t pid) {
+  struct stat status {};
+  return ::geteuid() != 0 || relay == 0 ||
+         (::stat(("/proc/" + std::to_string(pid)).c_str(), &status) == 0 && status.st_uid == relay);
+}
+
+std::optional<KnownTree> ask_for_tree(Found found, uid_t relay, int limit_ms) {
+  const Result<std::string> text = relay::ask_tree_text(found.connection, limit_ms);
+  if (!text || found.status.state == message::Status::State::kEnded)
+    return std::nullopt;
+  KnownTree tree{std::move(found.status), parse_tree_text(*text)};
+  std::erase_if(tree.processes, [relay](const proc::ProcessId& process) {
+    return !lives(process) || !may_speak_for(relay, process.pid);
+  });
+  return tree;
+}
+
+bool has_at_its_top(const KnownTree& tree, pid_t pid) {
+  const auto has = [&tree](pid_t wanted) {
+    return std::any_of(tree.processes.begin(), tree.processes.end(),
+                       [wanted](const proc::ProcessId& one) { return one.pid == wanted; });
+  };
+  const std::vector<pid_t> lineage = proc::lineage_of(pid);
+  return !lineage.empty() && has(pid) && std::none_of(lineage.begin() + 1, lineage.end(), has);
+}
+
 }  // namespace
+
+std::optional<KnownTree> find_tree_of(pid_t pid, int limit_ms) {
+  std::optional<KnownTree> best;
+  const auto directories = relay::directories_to_search();
+  if (!directories)
+    return best;
+  for (const relay::SocketDirectory& directory : *directories) {
+    const Result<std::vector<std::string>> names = directory.names();
+    for (const std::string& name : names ? *names : std::vector<std::string>()) {
+      Result<Found> found = connect(directory, name, limit_ms);
+      const Result<relay::Peer> peer =
+          found ? relay::peer_of(found->connection.fd()) : Result<relay::Peer>();
+      auto tree = found && peer ? ask_for_tree(std::move(*found), peer->uid, limit_ms)
+                                : std::optional<KnownTree>();
+      if (tree && has_at_its_top(*tree, pid) && (!best || tree->status.since > best->status.since))
+        best = std::move(tree);
+    }
+  }
+  return best;
+}
 
 Result<Found> find_relay(const std::string& target, int limit_ms) {
   GRAB_TRY(const auto directories, relay::directories_to_search());

@@ -2,11 +2,13 @@
 // The commands that talk to a relay that is there: attach, list, detach, send, peek, wait, signal.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
 #include "cli/options.h"
+#include "proc/snapshot.h"
 #include "relay/connection.h"
 #include "relay/view.h"
 
@@ -23,6 +25,17 @@ struct Found {
   bool same_user = true;
 };
 [[nodiscard]] Result<Found> find_relay(const std::string& target, int limit_ms = kAnswerLimitMs);
+
+/// A tree as the relay knows it that shows it.
+struct KnownTree {
+  relay::message::Status status;
+  std::vector<proc::ProcessId> processes;  ///< all that were moved; root is the first
+};
+/// The tree that was moved with that process: as its root, or as one of those that were started
+/// beside it. (What was started below them is a tree of its own.) Nothing if no relay that answers
+/// within `limit_ms` shows such a one. As root only those processes are believed to be of it that
+/// are the relay's user's.
+[[nodiscard]] std::optional<KnownTree> find_tree_of(pid_t pid, int limit_ms);
 
 /// Every relay that answers, of this user and for root of all; `silent` gets the names of the
 /// others.

@@ -77,7 +77,9 @@ void open_standard_descriptors() {
   }
 }
 
-int dry_run(const cli::Options& options) {
+int dry_run(cli::Options options) {
+  if (options.move.force)
+    (void)follow_earlier_move(options);
   const auto snapshot = tracer::look(options.pid, options.move);
   if (!snapshot)
     return report(snapshot.error(), options.json);
@@ -139,7 +141,8 @@ Result<int> show_begun(Begun begun, std::optional<relay::Viewer> viewer,
   return report_end(end, status.name, status.process);
 }
 
-Result<int> move(const cli::Options& options) {
+Result<int> move(cli::Options options) {
+  GRAB_CHECK(follow_earlier_move(options));
   std::optional<relay::Viewer> viewer;
   if (!options.detached) {
     GRAB_TRY(viewer, viewer_for(options));

@@ -440,20 +440,6 @@ Status run(const cli::Options& options, const std::optional<termios>& modes,
   relay::keep(std::move(setup));
 }
 
-/// A tree that has a relay already is shown there, rather than moved once more.
-Status check_not_moved_yet(const cli::Options& options) {
-  if (options.move.force)
-    return {};
-  constexpr int kBriefMs = 100;  // one that is stopped is no reason to keep the user waiting
-  const Result<Found> found = find_relay(std::to_string(options.pid), kBriefMs);
-  if (!found || found->status.state == message::Status::State::kEnded)
-    return {};
-  const std::string name = printable(found->status.name);
-  return fail(ErrorKind::kRefused,
-              printable(found->status.process) + " was moved before and is shown as " + name,
-              "grab attach " + name + " shows it here; --force moves it once more");
-}
-
 std::string name_of(const cli::Options& options) {
   if (!options.name.empty())
     return options.name;
@@ -476,8 +462,25 @@ Result<Reservation> reserve_for(const cli::Options& options, std::string& name, 
 
 }  // namespace
 
+Status follow_earlier_move(cli::Options& options) {
+  constexpr int kBriefMs = 100;  // one that is stopped is no reason to keep the user waiting
+  const std::optional<KnownTree> tree = find_tree_of(options.pid, kBriefMs);
+  if (!tree)
+    return {};
+  if (!options.move.force) {
+    const std::string name = printable(tree->status.name);
+    return fail(ErrorKind::kRefused,
+                printable(tree->status.process) + " was moved before and is shown as " + name,
+                "grab attach " + name + " shows it here; --force moves it once more");
+  }
+  if (options.move.whole_tree) {
+    options.pid = tree->processes.front().pid;
+    options.move.also = tree->processes;
+  }
+  return {};
+}
+
 Result<Begun> begin_move(const cli::Options& options, const relay::Viewer* viewer, const Say& say) {
-  GRAB_CHECK(check_not_moved_yet(options));
   const Owner owner = owner_of(options.pid);
   relay::TreeInfo info{name_of(options), options.pid, command_line_of(options.pid), now_us()};
   GRAB_TRY(Shown shown, Shown::open());

@@ -23,6 +23,11 @@ struct Begun {
 /// Given each line that is to be said on the way.
 using Say = std::function<void(const std::string& line)>;
 
+/// For a process whose tree was moved before: with --force the options name the root of that tree
+/// then, and all that the move has parted from it. Errors: kRefused without --force, naming the
+/// relay that shows it.
+[[nodiscard]] Status follow_earlier_move(cli::Options& options);
+
 /// Moves the tree that the options name. `viewer`: the terminal that it is to be shown on, null
 /// with
 /// --detached. Errors: those of the move; nothing was changed then.

@@ -144,6 +144,9 @@ struct InWords {
       return "makes a session of its own";
     return "makes a session of its own by way of the group " + std::to_string(session.via_pgid);
   }
+  std::string operator()(const step::LeaveFront& leave) const {
+    return "leaves the foreground of its terminal to the group " + std::to_string(leave.to);
+  }
   std::string operator()(const step::LeaveAsLeader& /*leave*/) const {
     return "gives up the terminal of its session";
   }

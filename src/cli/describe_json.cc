@@ -93,6 +93,9 @@ struct ToJson {
   Json operator()(const step::NewSession& session) const {
     return {{"step", "new-session"}, {"via_group", session.via_pgid}};
   }
+  Json operator()(const step::LeaveFront& leave) const {
+    return {{"step", "leave-foreground"}, {"group", leave.to}};
+  }
   Json operator()(const step::LeaveAsLeader& /*leave*/) const {
     return {{"step", "leave-as-leader"}};
   }

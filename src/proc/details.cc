@@ -216,6 +216,10 @@ Result<void> read_basics(ProcessFiles& files, Process& process) {
   return read_program(files, process);
 }
 
+bool DetailsReader::is_moved(int copy, const struct stat& st) const {
+  return old_terminal_->is_moved(copy, st) || left_terminal_->is_moved(copy, st);
+}
+
 Result<void> DetailsReader::read(Node& node) {
   Details details;
   node.details.reset();
@@ -299,7 +303,7 @@ Result<void> DetailsReader::read_one(Node& node, int pidfd, int fd, Details& det
   if (!copy.valid())
     return {};
   details.process.open_fds.push_back(fd);
-  if (!old_terminal_->is_moved(copy.get(), st)) {
+  if (!is_moved(copy.get(), st)) {
     details.others.push_back(describe(fd, st));
     OtherFd& other = details.others.back();
     other.epoll = other.anonymous && is_epoll(node.files, fd);
@@ -313,6 +317,7 @@ Result<void> DetailsReader::read_one(Node& node, int pidfd, int fd, Details& det
   if (!info)
     return tl::unexpected(info.error());
   old_terminal_->learn(copy.get(), st);
+  left_terminal_->learn(copy.get(), st);
   Descriptor moved;
   moved.fd = fd;
   moved.close_on_exec = (info->flags & O_CLOEXEC) != 0;
@@ -425,7 +430,7 @@ bool DetailsReader::same_other(Node& node, int pidfd, const OtherFd& before) con
   if (!(now == before))
     return false;
   const bool may_be_moved = now.character_device || old_terminal_->forces();
-  return !may_be_moved || !old_terminal_->is_moved(copy->get(), st);
+  return !may_be_moved || !is_moved(copy->get(), st);
 }
 
 }  // namespace grab::proc

@@ -2,6 +2,8 @@
 // Reads the details of one member: in full, or, with it stopped, by checking what is known of it.
 #pragma once
 
+#include <sys/stat.h>
+
 #include <string>
 
 #include "base/error.h"
@@ -20,8 +22,10 @@ namespace grab::proc {
 
 class DetailsReader {
  public:
-  DetailsReader(OldTerminal& old_terminal, Descriptions& descriptions)
-      : old_terminal_(&old_terminal), descriptions_(&descriptions) {}
+  DetailsReader(OldTerminal& old_terminal, OldTerminal& left_terminal, Descriptions& descriptions)
+      : old_terminal_(&old_terminal),
+        left_terminal_(&left_terminal),
+        descriptions_(&descriptions) {}
 
   /// Fills node.details anew. Errors: kGone.
   [[nodiscard]] Result<void> read(Node& node);
@@ -32,6 +36,7 @@ class DetailsReader {
   [[nodiscard]] Result<bool> refresh(Node& node) const;
 
  private:
+  [[nodiscard]] bool is_moved(int copy, const struct stat& st) const;
   [[nodiscard]] Result<void> read_live(Node& node, Details& details);
   [[nodiscard]] Result<void> read_descriptors(Node& node, Details& details);
   [[nodiscard]] Result<void> read_one(Node& node, int pidfd, int fd, Details& details);
@@ -40,6 +45,7 @@ class DetailsReader {
   [[nodiscard]] bool same_other(Node& node, int pidfd, const OtherFd& before) const;
 
   OldTerminal* old_terminal_;
+  OldTerminal* left_terminal_;
   Descriptions* descriptions_;
 };
 

@@ -35,8 +35,9 @@ bool thread_lives(pid_t pid, pid_t tid) {
 
 }  // namespace
 
-Membership::Membership(pid_t named, FileBudget& budget, bool children_files)
-    : named_(named), budget_(&budget), children_files_(children_files) {}
+Membership::Membership(pid_t named, FileBudget& budget, std::vector<ProcessId> also,
+                       bool children_files)
+    : named_(named), also_(std::move(also)), budget_(&budget), children_files_(children_files) {}
 
 Node* Membership::find(pid_t pid) const {
   const auto it = nodes_.find(pid);
@@ -62,8 +63,10 @@ Result<void> Membership::update() {
   children_by_ppid_.clear();
   poll_ends();
   bool added = false;
-  if (!std::exchange(started_, true))
+  if (!std::exchange(started_, true)) {
     GRAB_CHECK(add(named_, &added));
+    GRAB_CHECK(add_also());
+  }
   if (find(named_) == nullptr)
     return fail_errno(ESRCH, "process " + std::to_string(named_));
   GRAB_CHECK(add_group(&added));
@@ -127,6 +130,17 @@ Result<void> Membership::add(pid_t pid, bool* added) {
   found_.push_back(node.get());
   nodes_.emplace(pid, std::move(node));
   *added = true;
+  return {};
+}
+
+Result<void> Membership::add_also() {
+  for (const ProcessId& process : also_) {
+    bool added = false;
+    if (find(process.pid) == nullptr)
+      GRAB_CHECK(add(process.pid, &added));
+    if (added && find(process.pid)->start_time != process.start_time)
+      erase(process.pid);
+  }
   return {};
 }
 

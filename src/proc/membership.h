@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Which processes are of the tree: the named one; if its parent is not of its process group, every
-// other member of that group; and all their descendants. Who was once found stays, until it has
-// been reaped: a descendant whose parent ends is reparented out of sight, but was started below.
+// other member of that group; whom an earlier move has parted from them; and all their descendants.
+// Who was once found stays, until it has been reaped: a descendant whose parent ends is reparented
+// out of sight, but was started below.
 #pragma once
 
 #include <sys/types.h>
@@ -54,8 +55,10 @@ struct Node {
 
 class Membership {
  public:
-  /// `children_files` false: as on a kernel without CONFIG_PROC_CHILDREN.
-  Membership(pid_t named, FileBudget& budget, bool children_files = true);
+  /// `also`: members from the first update() on, those of them that live. `children_files` false:
+  /// as on a kernel without CONFIG_PROC_CHILDREN.
+  Membership(pid_t named, FileBudget& budget, std::vector<ProcessId> also = {},
+             bool children_files = true);
 
   /// Errors: kGone if the named process has been reaped.
   [[nodiscard]] Result<void> update();
@@ -71,6 +74,7 @@ class Membership {
 
  private:
   [[nodiscard]] Result<void> add(pid_t pid, bool* added);
+  [[nodiscard]] Result<void> add_also();
   [[nodiscard]] Result<void> add_group(bool* added);
   [[nodiscard]] Result<void> add_children(bool* added);
   [[nodiscard]] Result<std::vector<pid_t>> children_of(Node& node);
@@ -80,6 +84,7 @@ class Membership {
   void order();
 
   pid_t named_;
+  std::vector<ProcessId> also_;
   FileBudget* budget_;
   bool children_files_;
   bool started_ = false;

@@ -24,6 +24,10 @@ namespace grab::proc {
 
 class OldTerminal {
  public:
+  /// None, until identify().
+  OldTerminal() = default;
+  explicit OldTerminal(dev_t device) : device_(device) {}
+
   /// Finds out what `named`, whose controlling terminal is `controlling` (0: none), is to be moved
   /// off. A named process that denies us its descriptors leaves only the controlling terminal.
   [[nodiscard]] Result<void> identify(ProcessFiles& named, dev_t controlling, bool force_stdio);

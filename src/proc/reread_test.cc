@@ -187,7 +187,7 @@ TEST_F(TreeReaderTest, SaysThatTheNamedOneHasGone) {
 
 std::vector<pid_t> members_of(pid_t named, std::size_t nofile, bool children_files) {
   FileBudget budget(nofile);
-  Membership members(named, budget, children_files);
+  Membership members(named, budget, {}, children_files);
   std::vector<pid_t> pids;
   for (int i = 0; i < 2; ++i) {  // the second time with what the first left open
     pids.clear();

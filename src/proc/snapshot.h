@@ -21,6 +21,13 @@ struct SignalSet {
   friend constexpr bool operator==(SignalSet, SignalSet) = default;
 };
 
+/// Which process: a pid alone can be another's by now.
+struct ProcessId {
+  pid_t pid = 0;
+  std::uint64_t start_time = 0;  ///< clock ticks since boot
+  friend bool operator==(const ProcessId&, const ProcessId&) = default;
+};
+
 /// The fields of /proc/PID/stat that grab needs. Source: proc_pid_stat(5).
 struct Stat {
   pid_t pid = 0;
@@ -149,6 +156,10 @@ struct Snapshot {
   std::vector<Process> processes;  ///< the tree, parents before children, zombies included
   std::vector<Description> descriptions;
   Terminal old_terminal;
+  /// The terminal that a move which was broken off has left processes on; that one is old, too.
+  Terminal left_terminal;
+  /// Where a move that was broken off was going, if this one is to complete it; else 0.
+  dev_t new_terminal = 0;
   std::optional<Process> parent;  ///< of the job: the would-be old shell; no fds are read of it
   std::vector<pid_t>
       old_ptmx_keepers;  ///< of old_terminal; only when the named one is a session leader

@@ -41,21 +41,27 @@ std::size_t raise_nofile_limit() {
 }  // namespace
 
 struct TreeReader::State {
+  enum class How { kInFull, kRefresh };
+
   State(pid_t named_pid, Options opts)
-      : named(named_pid), options(opts), budget(raise_nofile_limit()), members(named, budget) {}
+      : named(named_pid),
+        options(std::move(opts)),
+        budget(raise_nofile_limit()),
+        members(named, budget, options.also) {}
 
   pid_t named;
   Options options;
   FileBudget budget;
   Membership members;
   OldTerminal old_terminal;
+  OldTerminal left_terminal;
   Descriptions descriptions;
-  DetailsReader details{old_terminal, descriptions};
+  DetailsReader details{old_terminal, left_terminal, descriptions};
   bool scanned = false;  ///< the last call was a scan()
 
-  enum class How { kInFull, kRefresh };
-
-  Result<void> identify_terminal(bool* changed);
+  Result<void> identify_terminals(How how, bool* changed);
+  void use_given_terminals(bool* changed);
+  dev_t terminal_left();
   std::vector<Node*> refresh_members();
   Result<void> read_members(const std::vector<Node*>& nodes);
   void find_shared_tables();
@@ -75,8 +81,37 @@ bool has_terminal(const Process& process, dev_t device) {
 
 }  // namespace
 
-// Which terminal is the old one. *changed: another than at the last reading.
-Result<void> TreeReader::State::identify_terminal(bool* changed) {
+void TreeReader::State::use_given_terminals(bool* changed) {
+  const std::vector<dev_t>& given = options.old_terminals;
+  *changed = old_terminal.device() != given.front();
+  if (!*changed)
+    return;
+  old_terminal = OldTerminal(given.front());
+  left_terminal = OldTerminal(given.size() > 1 ? given[1] : 0);
+}
+
+// A terminal other than the named process's that a member has from a session which is not of the
+// tree: a move that was broken off has left it there. (The terminals of sessions within the tree
+// are the tree's own.) 0 if there is none.
+dev_t TreeReader::State::terminal_left() {
+  std::string text;
+  for (Node* node : members.ordered()) {
+    if (node->zombie || !node->files.read("stat", text))
+      continue;
+    const Result<Stat> stat = parse_stat(text);
+    if (stat && stat->tty != 0 && stat->tty != old_terminal.device() &&
+        members.find(stat->sid) == nullptr)
+      return stat->tty;
+  }
+  return 0;
+}
+
+// Which terminals are old. *changed: others than at the last reading.
+Result<void> TreeReader::State::identify_terminals(How how, bool* changed) {
+  if (!options.old_terminals.empty()) {
+    use_given_terminals(changed);
+    return {};
+  }
   Node& node = *members.find(named);
   std::string text;
   GRAB_CHECK(node.files.read("stat", text));
@@ -87,6 +122,12 @@ Result<void> TreeReader::State::identify_terminal(bool* changed) {
   *changed = fresh.device() != old_terminal.device() || options.force_stdio;
   if (*changed)
     old_terminal = std::move(fresh);
+  // Only one that was moved before can have parted from others of its tree.
+  const bool may_have_parted = stat.sid == named || stat.tty == 0 || !options.also.empty();
+  if (how == How::kInFull && may_have_parted) {
+    if (const dev_t left = terminal_left(); left != left_terminal.device())
+      left_terminal = OldTerminal(left);
+  }
   return {};
 }
 
@@ -254,7 +295,7 @@ Result<Snapshot> TreeReader::State::snapshot(How how, const Snapshot* before) {
   if (how == How::kInFull || !just_scanned)
     GRAB_CHECK(members.update());
   bool terminal_changed = false;
-  GRAB_CHECK(identify_terminal(&terminal_changed));
+  GRAB_CHECK(identify_terminals(how, &terminal_changed));
   if (terminal_changed)
     how = How::kInFull;
   // A copy of the members, since reading erases those that have ended.
@@ -267,8 +308,14 @@ Result<Snapshot> TreeReader::State::snapshot(How how, const Snapshot* before) {
 
   Snapshot snapshot;
   snapshot.named = named;
+  snapshot.new_terminal = options.new_terminal;
   fill_processes(snapshot);
   snapshot.old_terminal = terminal(snapshot);
+  if (left_terminal.device() != 0) {
+    (void)left_terminal.fd(members.find(named)->files);
+    snapshot.left_terminal.device = left_terminal.device();
+    snapshot.left_terminal.name = left_terminal.name();
+  }
   snapshot.parent = parent(snapshot);
   GRAB_CHECK(fill_outsiders(snapshot));
   if (before != nullptr) {
@@ -291,7 +338,7 @@ TreeReader::~TreeReader() = default;
 Result<TreeReader> TreeReader::open(pid_t named, Options options) {
   if (named <= 0)
     return fail_errno(ESRCH, "process " + std::to_string(named));
-  auto state = std::make_unique<State>(named, options);
+  auto state = std::make_unique<State>(named, std::move(options));
   GRAB_CHECK(state->members.update());
   return TreeReader(std::move(state));
 }
@@ -320,6 +367,10 @@ int TreeReader::description_fd(int index) const {
 
 int TreeReader::old_terminal_fd() const {
   return state_->old_terminal.fd();
+}
+
+int TreeReader::left_terminal_fd() const {
+  return state_->left_terminal.fd();
 }
 
 Result<int> TreeReader::mem_fd(pid_t pid) {

@@ -18,6 +18,12 @@ class TreeReader {
  public:
   struct Options {
     bool force_stdio = false;  ///< move root's descriptors 0-2 whatever they are
+    /// Whom an earlier move has parted from the named process; those of them that live are members.
+    std::vector<ProcessId> also = {};
+    /// What a move that was broken off had set out from; empty: the terminal of the named process,
+    /// and the one that such a move has left others on.
+    std::vector<dev_t> old_terminals = {};
+    dev_t new_terminal = 0;  ///< and where it was going
   };
   struct Member {
     pid_t pid = 0;
@@ -50,11 +56,12 @@ class TreeReader {
   /// membership is that of a scan() just before, if there was one.
   [[nodiscard]] Result<Snapshot> reread(const Snapshot& before);
 
-  /// Our own copy of description `index` of the last snapshot, and of the old terminal; -1 if none.
-  /// Borrowed: it lives as long as the reader. The copy shares the file status flags: never change
-  /// them.
+  /// Our own copy of description `index` of the last snapshot, and of the old terminals; -1 if
+  /// none. Borrowed: it lives as long as the reader. The copy shares the file status flags: never
+  /// change them.
   [[nodiscard]] int description_fd(int index) const;
   [[nodiscard]] int old_terminal_fd() const;
+  [[nodiscard]] int left_terminal_fd() const;
 
   /// /proc/PID/mem of a member, open for reading and writing and kept so; borrowed.
   /// An execve makes it stale: call forget() for that pid then.

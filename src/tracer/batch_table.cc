@@ -103,8 +103,8 @@ class Builder {
           receive(channel, request_.donor.new_terminal_fd, "pidfd_getfd of the new terminal");
     }
     // One that nobody has open and that we may not open either cannot be dropped.
-    const bool needed =
-        commits<step::DropTerminal>() || commits<step::LeaveAsLeader>() || leaves_front();
+    const bool needed = commits<step::DropTerminal>() || commits<step::LeaveAsLeader>() ||
+                        commits<step::LeaveFront>();
     if (needed && request_.donor.old_terminal_fd >= 0) {
       old_terminal_ =
           receive(channel, request_.donor.old_terminal_fd, "pidfd_getfd of the old terminal");
@@ -198,9 +198,8 @@ class Builder {
     for (const CommitStep& step : request_.plan->commit) {
       if (const auto* leave = std::get_if<step::LeaveAsLeader>(&step); leave != nullptr)
         set_foreground(leave->foreground_pgid);
-      if (const auto* session = std::get_if<step::NewSession>(&step);
-          session != nullptr && session->leave_front_to != 0)
-        set_foreground(session->front_pgid);
+      if (const auto* leave = std::get_if<step::LeaveFront>(&step); leave != nullptr)
+        set_foreground(leave->front);
     }
     std::vector<int> open = kept_open_;
     if (channel_ >= 0)  // still open if a call behind it has failed
@@ -234,6 +233,7 @@ class Builder {
                             no_way_back();
                           },
                           [this](const step::NewSession& session) { new_session(session); },
+                          [this](const step::LeaveFront& leave) { set_foreground(leave.to); },
                           [this](const step::LeaveAsLeader& leave) { leave_as_leader(leave); },
                           [this](const step::TakeTerminal& take) { take_terminal(take); },
                           [this](const step::JoinGroup& join) { join_group(join.pgid, true); }},
@@ -271,8 +271,6 @@ class Builder {
   }
 
   void new_session(const step::NewSession& session) {
-    if (session.leave_front_to != 0)
-      set_foreground(session.leave_front_to);
     if (session.via_pgid != 0)
       join_group(session.via_pgid, true);
     add(CallName{"setsid"}, SYS_setsid, {}, request_.process->stat.pid);
@@ -359,15 +357,6 @@ class Builder {
         return move;
     }
     return nullptr;
-  }
-
-  [[nodiscard]] bool leaves_front() const {
-    for (const CommitStep& step : request_.plan->commit) {
-      const auto* session = std::get_if<step::NewSession>(&step);
-      if (session != nullptr && session->leave_front_to != 0)
-        return true;
-    }
-    return false;
   }
 
   template <class Step>

@@ -133,9 +133,12 @@ DonorSet::DonorSet(DonorSet&&) noexcept = default;
 DonorSet& DonorSet::operator=(DonorSet&&) noexcept = default;
 DonorSet::~DonorSet() = default;
 
-Result<DonorSet> DonorSet::open(int ptmx, const proc::Snapshot& snapshot, int old_terminal_fd) {
+Result<DonorSet> DonorSet::open(int ptmx, const proc::Snapshot& snapshot, int old_terminal_fd,
+                                int left_terminal_fd) {
   DonorSet set;
   set.old_terminal_fd_ = old_terminal_fd;
+  set.left_terminal_fd_ = left_terminal_fd;
+  set.left_terminal_ = snapshot.left_terminal.device;
   GRAB_TRY(set.terminal_, open_pts(ptmx, O_RDWR));
   for (const proc::Description& description : snapshot.descriptions) {
     constexpr int kLargeFile = 0100000;  // O_LARGEFILE, which is 0 for 64-bit programs but shown
@@ -157,7 +160,8 @@ Result<Donor> DonorSet::for_process(const proc::Process& process) {
   Donor donor;
   donor.pid = getpid();
   donor.new_terminal_fd = terminal_.get();
-  donor.old_terminal_fd = old_terminal_fd_;
+  const bool was_left = left_terminal_ != 0 && process.stat.tty == left_terminal_;
+  donor.old_terminal_fd = was_left ? left_terminal_fd_ : old_terminal_fd_;
   for (const UniqueFd& fd : descriptions_)
     donor.new_fds.push_back(fd.get());
   const proc::Ids& uid = process.status.uid;
@@ -170,7 +174,7 @@ Result<Donor> DonorSet::for_process(const proc::Process& process) {
   if (!holder) {
     holder = std::make_unique<Holder>();
     std::vector<int> keep = donor.new_fds;
-    keep.insert(keep.end(), {donor.new_terminal_fd, donor.old_terminal_fd});
+    keep.insert(keep.end(), {donor.new_terminal_fd, old_terminal_fd_, left_terminal_fd_});
     std::erase(keep, -1);
     GRAB_CHECK(holder->start(uid.real, gid.real, keep));
   }

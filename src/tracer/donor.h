@@ -19,9 +19,9 @@ namespace grab::tracer {
 class DonorSet {
  public:
   /// Opens, on the pts of `ptmx`, one description for each of the snapshot's, with the same access
-  /// mode and flags. `old_terminal_fd` is borrowed, -1 if there is none.
+  /// mode and flags. Those of the old terminals are borrowed, -1 if there is none.
   [[nodiscard]] static Result<DonorSet> open(int ptmx, const proc::Snapshot& snapshot,
-                                             int old_terminal_fd);
+                                             int old_terminal_fd, int left_terminal_fd);
   DonorSet(DonorSet&&) noexcept;
   DonorSet& operator=(DonorSet&&) noexcept;
   DonorSet(const DonorSet&) = delete;
@@ -40,6 +40,8 @@ class DonorSet {
   UniqueFd terminal_;
   std::vector<UniqueFd> descriptions_;
   int old_terminal_fd_ = -1;
+  int left_terminal_fd_ = -1;
+  dev_t left_terminal_ = 0;
   std::map<std::pair<unsigned, unsigned>, std::unique_ptr<Holder>> holders_;  // by uid and gid
 };
 

@@ -32,8 +32,9 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kLeaveScreenLimit{
     500};  // vim, less and htop take 1-20 ms; a program that only catches SIGTSTP waits in vain
-constexpr milliseconds kMoment{2};         // between two looks at what may pass
-constexpr milliseconds kPassingLimit{50};  // a parent reaps, an execve ends in 1-5 ms
+constexpr milliseconds kMoment{2};          // between two looks at what may pass
+constexpr milliseconds kPassingLimit{50};   // a parent reaps, an execve ends in 1-5 ms
+constexpr milliseconds kExecveLimit{1000};  // and where many wait for a processor, later
 constexpr milliseconds kPromptLimit{
     1000};  // for a shell that is not told to take its terminal back
 
@@ -49,7 +50,7 @@ class Move {
       : named_(named), options_(options), ends_(ends), channel_(channel) {}
 
   Status run() {
-    GRAB_TRY(auto reader, proc::TreeReader::open(named_, {.force_stdio = options_.force_stdio}));
+    GRAB_TRY(auto reader, proc::TreeReader::open(named_, reader_options()));
     reader_ = std::make_unique<proc::TreeReader>(std::move(reader));
     GRAB_CHECK(look_first());
     tracees_ = std::make_unique<Tracees>(*reader_, options_.partial);
@@ -66,10 +67,22 @@ class Move {
   }
 
  private:
+  [[nodiscard]] proc::TreeReader::Options reader_options() const {
+    proc::TreeReader::Options options{.force_stdio = options_.force_stdio, .also = options_.also};
+    if (ends_.unfinished == nullptr)
+      return options;
+    for (const Moved::Process& process : ends_.unfinished->processes)
+      options.also.push_back({process.pid, process.start_time});
+    const auto& devices = ends_.unfinished->old_devices;
+    options.old_terminals.assign(devices.begin(), devices.end());
+    options.new_terminal = pts_device(ends_.ptmx);
+    return options;
+  }
+
   /// What is in the way may pass in a moment: a zombie that its parent is about to reap, a process
   /// that nobody may look into while it calls execve(2) or exit(2).
   Status look_first() {
-    const auto deadline = Clock::now() + kPassingLimit;
+    const auto begun = Clock::now();
     for (;;) {
       GRAB_TRY(snapshot_, reader_->read());
       if (mend_half_moved(snapshot_)) {
@@ -81,7 +94,8 @@ class Move {
       if (command != lineage.end())
         lineage.erase(lineage.begin(), command);
       Result<MovePlan> plan = plan_move(snapshot_, options_);
-      const bool late = Clock::now() > deadline;
+      const bool in_execve = !plan && may_be_in_execve(snapshot_);
+      const bool late = Clock::now() - begun > (in_execve ? kExecveLimit : kPassingLimit);
       if (!plan && (late || !may_pass(plan.error())))
         return tl::unexpected(std::move(plan).error());
       const bool blocked =
@@ -92,6 +106,17 @@ class Move {
       }
       std::this_thread::sleep_for(kMoment);
     }
+  }
+
+  /// Kernel: between its two programs a process that calls execve(2) has no vDSO, or may not be
+  /// looked into; it runs, or waits for the disk. Source: fs/exec.c begin_new_exec.
+  static bool may_be_in_execve(const proc::Snapshot& snapshot) {
+    return std::any_of(snapshot.processes.begin(), snapshot.processes.end(),
+                       [](const proc::Process& process) {
+                         const char state = process.stat.state;
+                         return !process.is_zombie() && (process.vdso == 0 || !process.readable) &&
+                                (state == 'R' || state == 'D');
+                       });
   }
 
   static bool may_pass(const Error& error) {
@@ -109,9 +134,12 @@ class Move {
     leave_screen();
     GRAB_CHECK(stop_job_for_shell());
     GRAB_CHECK(freeze());
-    GRAB_TRY(auto donors, DonorSet::open(ends_.ptmx, snapshot_, reader_->old_terminal_fd()));
-    GRAB_CHECK(set_modes(reader_->old_terminal_fd(), donors.terminal_fd(), plan_.modes));
-    set_missing_size(reader_->old_terminal_fd(), ends_.ptmx);
+    GRAB_TRY(auto donors, DonorSet::open(ends_.ptmx, snapshot_, reader_->old_terminal_fd(),
+                                         reader_->left_terminal_fd()));
+    if (ends_.unfinished == nullptr) {  // else somebody is there, who may have set others
+      GRAB_CHECK(set_modes(reader_->old_terminal_fd(), donors.terminal_fd(), plan_.modes));
+      set_missing_size(reader_->old_terminal_fd(), ends_.ptmx);
+    }
     GRAB_CHECK(load_batches(donors));
     report_held();
     GRAB_CHECK(run_batches(donors));
@@ -240,6 +268,15 @@ class Move {
     channel_.report(held);
   }
 
+  void report_committing() {
+    Committing committing{moved_but_processes()};
+    for (const proc::Process& process : snapshot_.processes) {
+      if (!process.is_zombie() && process.stat.state == 'T')
+        committing.moved.processes.push_back({process.stat.pid, process.stat.start_time});
+    }
+    channel_.report(committing);
+  }
+
   /// Prepares all, then commits all, root first. On an error nothing has been committed, and what
   /// was prepared is undone.
   Status run_batches(DonorSet& donors) {
@@ -247,7 +284,8 @@ class Move {
       undo();
       return prepared;
     }
-    if (getppid() != grab_ || has_gone(ends_.command)) {
+    const bool forsaken = getppid() != grab_ || has_gone(ends_.command);
+    if (forsaken && ends_.unfinished == nullptr) {
       undo();
       return fail(ErrorKind::kSystem, "grab was killed: nobody would show the tree");
     }
@@ -255,7 +293,7 @@ class Move {
       undo();
       return fail_errno(err, "the last moment before the commit");
     }
-    channel_.report(Committing{moved_but_processes()});
+    report_committing();
     if (Status root = commit_root(); !root) {
       undo();
       return root;
@@ -423,8 +461,13 @@ class Move {
     std::unordered_map<pid_t, std::uint64_t> start_times;
     for (const proc::Process& process : snapshot_.processes)
       start_times[process.stat.pid] = process.stat.start_time;
+    // With an earlier move some of the tree had nothing left that was to be moved.
+    std::set<pid_t> moved_before;
+    for (const proc::ProcessId& process : reader_options().also)
+      moved_before.insert(process.pid);
     for (const ProcessPlan& plan : plan_.processes) {
-      if (plan.role == Role::kRoot || plan.role == Role::kFollower)
+      if (plan.role == Role::kRoot || plan.role == Role::kFollower ||
+          (plan.role == Role::kUntouched && moved_before.count(plan.pid) != 0))
         moved.processes.push_back({plan.pid, start_times[plan.pid]});
     }
     return moved;
@@ -432,7 +475,19 @@ class Move {
 
   /// For while the tree stands still: the processes have been reported as held.
   [[nodiscard]] Moved moved_but_processes() const {
+    if (ends_.unfinished != nullptr) {
+      Moved moved = *ends_.unfinished;
+      moved.processes.clear();
+      moved.warnings.insert(moved.warnings.end(), warnings_.begin(), warnings_.end());
+      if (moved.telling)
+        moved.telling->again = true;  // nobody knows how far the first has come
+      moved.frozen_ms = frozen_ms();
+      return moved;
+    }
     Moved moved;
+    moved.old_devices = {snapshot_.old_terminal.device};
+    if (snapshot_.left_terminal.device != 0)
+      moved.old_devices.push_back(snapshot_.left_terminal.device);
     moved.root_name = name_of(*snapshot_.find(plan_.root));
     moved.old_terminal = snapshot_.old_terminal.name;
     // Where the kernel does not send what ^C and ^Z mean, the relay does.
@@ -446,23 +501,28 @@ class Move {
                               tell.wait_status, tell.background,       tell.guard,    tell.again};
     moved.warnings = plan_.warnings;
     moved.warnings.insert(moved.warnings.end(), warnings_.begin(), warnings_.end());
-    moved.frozen_ms = std::chrono::duration<double, std::milli>(frozen_).count();
+    moved.frozen_ms = frozen_ms();
     return moved;
+  }
+
+  [[nodiscard]] double frozen_ms() const {
+    return std::chrono::duration<double, std::milli>(frozen_).count();
   }
 
   void tell() {
     const TellShell& tell = plan_.tell;
     if (tell.how == TellShell::How::kStopFirst)
       channel_.notice(tell.why);
-    if (tell.how != TellShell::How::kTold)
+    const auto telling = moved_but_processes().telling;
+    if (!telling)
       return channel_.report(moved());
     // The one that tells is there before the move is done: whoever is killed, the shell is told.
     // Our copies of the old terminal keep it open until then: who holds it (xterm) must not see it
     // close, and hang up what was on it, before it is followed.
     tell_shell(
-        *moved_but_processes().telling, [this] { channel_.report(moved()); },
+        *telling, [this] { channel_.report(moved()); },
         [this, &tell](const std::string& sentence) {
-          channel_.notice(sentence + "; " + tell.advice);
+          channel_.notice(tell.advice.empty() ? sentence : sentence + "; " + tell.advice);
         });
   }
 

@@ -22,6 +22,9 @@ struct MoveEnds {
   int ptmx = -1;     ///< of the pts that the tree is moved to
   int command = -1;  ///< as in MoveFor
   pid_t command_pid = 0;
+  /// A move to the same ptmx that was broken off behind its commit, and is to be completed: all
+  /// that is still on the terminals that it set out from. Null: none.
+  const Moved* unfinished = nullptr;
 };
 
 /// Runs in a process that has nothing else to wait for. Reports Held and Moved itself.

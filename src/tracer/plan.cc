@@ -31,8 +31,14 @@ bool takes_part(const Scene& scene, const Process& process) {
 }
 
 bool in_terminal_session(const Scene& scene, const Process& process) {
-  return scene.snapshot.old_terminal.device != 0 &&
-         process.stat.tty == scene.snapshot.old_terminal.device;
+  const dev_t tty = process.stat.tty;
+  return tty != 0 &&
+         (tty == scene.snapshot.old_terminal.device || tty == scene.snapshot.left_terminal.device);
+}
+
+/// Whether a move that was broken off has taken the process to the new terminal.
+bool is_there_already(const Snapshot& snapshot, const Process& process) {
+  return snapshot.new_terminal != 0 && process.stat.tty == snapshot.new_terminal;
 }
 
 bool is_session_leader(const Process& process) {
@@ -42,7 +48,8 @@ bool is_group_leader(const Process& process) {
   return process.stat.pgid == process.stat.pid;
 }
 
-/// The leader of the named process's job if it is of the tree, else the named process.
+/// The leader of the named process's job if it is of the tree, and not one that the named process
+/// has started (a move that kept the session has made such a one leader), else the named process.
 const Process& find_root(const Snapshot& snapshot, const MoveOptions& options) {
   const Process& named = *snapshot.find(snapshot.named);
   if (!options.whole_tree)
@@ -50,6 +57,7 @@ const Process& find_root(const Snapshot& snapshot, const MoveOptions& options) {
   const bool names_a_job = !snapshot.parent || snapshot.parent->stat.pgid != named.stat.pgid;
   const Process* leader = snapshot.find(named.stat.pgid);
   const bool usable = leader != nullptr && !leader->is_zombie() && is_group_leader(*leader) &&
+                      snapshot.find(leader->stat.ppid) == nullptr &&
                       !stays_behind(*leader, snapshot, options);
   return names_a_job && usable ? *leader : named;
 }
@@ -148,20 +156,17 @@ void add_descriptors(const Process& process, ProcessPlan& plan) {
 }
 
 // Kernel: a terminal whose foreground group has left its session still signals that group, by ^C
-// and when it is hung up -> the group of who waits for the job gets the foreground back before the
-// job leaves, as it would take it by itself. Source: drivers/tty/tty_jobctrl.c
-// tty_signal_session_leader, drivers/tty/n_tty.c isig; seen: a script under `set -m` never takes
-// it.
-step::NewSession new_session_for(const Scene& scene) {
-  step::NewSession session{is_group_leader(scene.root) ? stepping_stone(scene) : 0};
+// and when it is hung up, and so it does if there comes a group of that number again in whatever
+// session -> the group of who waits for the job gets the foreground back before the job leaves, as
+// it would take it by itself. Source: drivers/tty/tty_jobctrl.c tty_signal_session_leader,
+// disassociate_ctty, drivers/tty/n_tty.c isig; seen: a script under `set -m` never takes it; a root
+// that was kept in its session at first and made one of its own in a second move was hung up.
+void leave_front(const Scene& scene, ProcessPlan& plan) {
   const auto& parent = scene.snapshot.parent;
+  const pid_t front = scene.snapshot.old_terminal.foreground_pgid;
   if (scene.foreground && in_terminal_session(scene, scene.root) && parent &&
-      parent->stat.sid == scene.root.stat.sid) {
-    session.front_pgid = scene.snapshot.old_terminal.foreground_pgid;
-    if (parent->stat.pgid != session.front_pgid)
-      session.leave_front_to = parent->stat.pgid;
-  }
-  return session;
+      parent->stat.sid == scene.root.stat.sid && parent->stat.pgid != front)
+    plan.commit.emplace_back(step::LeaveFront{parent->stat.pgid, front});
 }
 
 ProcessPlan plan_root(const Scene& scene, Topology topology) {
@@ -170,10 +175,14 @@ ProcessPlan plan_root(const Scene& scene, Topology topology) {
   add_descriptors(scene.root, plan);
   switch (topology) {
     case Topology::kNewSession:
-      plan.commit.emplace_back(new_session_for(scene));
+      leave_front(scene, plan);
+      plan.commit.emplace_back(
+          step::NewSession{is_group_leader(scene.root) ? stepping_stone(scene) : 0});
       plan.commit.emplace_back(step::TakeTerminal{});
       break;
     case Topology::kSessionLeader: {
+      if (is_there_already(scene.snapshot, scene.root))
+        break;
       const proc::Status& status = scene.root.status;
       const auto pending = [&](int signo) {
         return status.pending.has(signo) || status.shared_pending.has(signo);
@@ -187,6 +196,7 @@ ProcessPlan plan_root(const Scene& scene, Topology topology) {
       break;
     }
     case Topology::kKeepSession:
+      leave_front(scene, plan);
       // The last to leave the old group: before, every follower could be sent back to it.
       if (scene.new_pgid != 0)
         plan.commit.emplace_back(step::JoinGroup{scene.new_pgid, scene.old_pgid});
@@ -385,7 +395,7 @@ Status check_session_of_left(const Scene& scene) {
 // given up the first, does not tell which that is. Source: drivers/tty/tty_jobctrl.c tiocsctty.
 Status check_terminal_of_root(const Snapshot& snapshot, const Process& root) {
   if (!is_session_leader(root) || root.stat.tty == 0 ||
-      root.stat.tty == snapshot.old_terminal.device) {
+      root.stat.tty == snapshot.old_terminal.device || is_there_already(snapshot, root)) {
     return {};
   }
   return fail(ErrorKind::kRefused,

@@ -25,6 +25,9 @@ struct MoveOptions {
   bool keep_job = false;      ///< --keep-job: leave the old shell's job table alone
   bool partial = false;       ///< --partial: leave those that may not be moved, move the others
   double timeout_s = 2.0;     ///< --timeout: the longest that the tree may take to freeze
+
+  /// Of a tree that was moved before: whom that has parted from the named process.
+  std::vector<proc::ProcessId> also = {};
 };
 
 /// How root leaves the old terminal (docs/architecture.md has the three pictures).
@@ -51,10 +54,11 @@ struct DropTerminal {};
 /// setsid(2), after stepping into the group `via_pgid` of its session (0: not needed).
 struct NewSession {
   pid_t via_pgid = 0;
-  /// Before that, the old terminal's foreground group becomes `leave_front_to` (0: stays as it is).
-  /// Undone by making it `front_pgid` again.
-  pid_t leave_front_to = 0;
-  pid_t front_pgid = 0;
+};
+/// The old terminal's foreground group becomes `to`. Undone by making it `front` again.
+struct LeaveFront {
+  pid_t to = 0;
+  pid_t front = 0;
 };
 /// A session leader gives its terminal up: it is made the foreground group, TIOCNOTTY, and the
 /// SIGHUP and SIGCONT that the kernel then sends to it are consumed (those not pending before).
@@ -70,8 +74,8 @@ struct TakeTerminal {
 }  // namespace step
 
 using PrepareStep = std::variant<step::JoinGroup, step::MoveDescriptors>;
-using CommitStep = std::variant<step::DropTerminal, step::NewSession, step::LeaveAsLeader,
-                                step::TakeTerminal, step::JoinGroup>;
+using CommitStep = std::variant<step::DropTerminal, step::NewSession, step::LeaveFront,
+                                step::LeaveAsLeader, step::TakeTerminal, step::JoinGroup>;
 
 enum class Role {
   kRoot,

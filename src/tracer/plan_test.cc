@@ -173,6 +173,28 @@ TEST(KeepSession, AZombieOrAStrangerInTheGroupIsNamed) {
   EXPECT_THAT(plan->topology_why, HasSubstr("777"));
 }
 
+TEST(NewSession, RootIsTheSameAsInAMoveThatHasKeptTheSession) {
+  TestSnapshot snapshot;
+  snapshot.add(200, kShell, 201);
+  snapshot.add(201, 200, 201, "sh");  // leads the group that the two were moved into
+  const auto plan = snapshot.plan();
+  ASSERT_TRUE(plan) << plan.error().message();
+  EXPECT_EQ(plan->root, 200);
+  EXPECT_EQ(plan->topology, Topology::kNewSession);
+}
+
+// Else it is hung up with the old terminal once it makes a session of its own, in a second move.
+TEST(KeepSession, RootLeavesTheForegroundToTheShellFirst) {
+  const auto plan = build_in_foreground().plan({.whole_tree = true, .keep_session = true});
+  ASSERT_TRUE(plan);
+  const auto& commit = plan->find(200)->commit;
+  ASSERT_FALSE(commit.empty());
+  const auto* const leave = std::get_if<step::LeaveFront>(&commit.front());
+  ASSERT_NE(leave, nullptr);
+  EXPECT_EQ(leave->to, kShell);
+  EXPECT_EQ(leave->front, 200);
+}
+
 TEST(KeepSession, RootGoesWithItsFollowersAndLeavesTheOldGroupLast) {
   const auto plan = build_in_foreground().plan({.whole_tree = true, .keep_session = true});
   ASSERT_TRUE(plan);

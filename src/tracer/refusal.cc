@@ -179,8 +179,9 @@ Status check_room(const Process& process, const Snapshot& snapshot) {
 
 /// Whether the process has anything to do with the old terminal.
 bool touches_terminal(const Process& process, const Snapshot& snapshot) {
-  return !process.moved_fds.empty() ||
-         (snapshot.old_terminal.device != 0 && process.stat.tty == snapshot.old_terminal.device);
+  const dev_t tty = process.stat.tty;
+  return !process.moved_fds.empty() || (tty != 0 && (tty == snapshot.old_terminal.device ||
+                                                     tty == snapshot.left_terminal.device));
 }
 
 Status check_terminal(const Snapshot& snapshot, const MoveOptions& options) {

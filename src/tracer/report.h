@@ -21,8 +21,8 @@ struct Held {
   std::vector<Moved::Process> processes;
 };
 
-/// From here on the tree is moved, in part if the tracer dies: what the relay has to know of it,
-/// but for the processes, which are those held.
+/// From here on the tree is moved, in part if the tracer dies: what the relay has to know of it. Of
+/// the processes only those that are not held: they were stopped before.
 struct Committing {
   Moved moved;
 };

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -27,6 +28,12 @@ void read_waiting(int fd, std::string& text) {
 }
 
 }  // namespace
+
+dev_t pts_device(int ptmx) {
+  struct stat status {};
+  const UniqueFd pts(ioctl(ptmx, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC));
+  return pts.valid() && fstat(pts.get(), &status) == 0 ? status.st_rdev : 0;
+}
 
 Status set_modes(int old_fd, int new_fd, Modes modes) {
   if (const int err = fault("tcsetattr", "the new pts", EIO); err != 0)

@@ -20,4 +20,7 @@ void set_missing_size(int old_fd, int new_fd);
 /// as before.
 [[nodiscard]] std::string take_type_ahead(int old_fd);
 
+/// The device number of the pts of that ptmx, 0 where it cannot be told.
+[[nodiscard]] dev_t pts_device(int ptmx);
+
 }  // namespace grab::tracer

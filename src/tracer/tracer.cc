@@ -57,7 +57,7 @@ void sleep_a_moment() {
 }
 
 [[noreturn]] void trace(pid_t named, const MoveOptions& options, const MoveFor& whom,
-                        const UniqueFd& reports, const UniqueFd& notices) {
+                        const Moved* unfinished, const UniqueFd& reports, const UniqueFd& notices) {
   const pid_t caller = getppid();
   be_tracer();
   if (whom.begun)
@@ -69,7 +69,8 @@ void sleep_a_moment() {
           whom.see_to(*moved);
       },
       [&](const std::string& sentence) { write_all(notices.get(), sentence + "\n"); }};
-  const MoveEnds ends{whom.ptmx, whom.command, whom.command_pid != 0 ? whom.command_pid : caller};
+  const MoveEnds ends{whom.ptmx, whom.command, whom.command_pid != 0 ? whom.command_pid : caller,
+                      unfinished};
   const Status moved = run_move(named, options, ends, channel);
   if (!moved)
     channel.report(moved.error());
@@ -140,10 +141,80 @@ bool is_in_use(int ptmx) {
   return poll(&poll_ptmx, 1, 0) >= 0 && (poll_ptmx.revents & POLLHUP) == 0;
 }
 
+/// What a tracer has said before it was done, or was killed.
+struct Told {
+  std::optional<Moved> moved;
+  std::optional<Moved> committing;  ///< it was killed behind this
+};
+
+/// Forks a tracer and waits until it is done or dead; in that case what it held goes on.
+/// Errors: those that it has reported.
+Result<Told> run_tracer(pid_t named, const MoveOptions& options, const MoveFor& whom,
+                        const Moved* unfinished, const UniqueFd& notices) {
+  GRAB_TRY(Pipe reports, open_pipe());
+  const pid_t tracer = fork();
+  if (tracer < 0)
+    return fail_errno(errno, "fork");
+  if (tracer == 0)
+    trace(named, options, whom, unfinished, reports.write_end, notices);
+  reports.write_end.reset();
+
+  Told told;
+  Held held;
+  std::string buffer;
+  while (const auto line = read_line(reports.read_end.get(), buffer)) {
+    GRAB_TRY(Report report, parse_line(*line));
+    if (auto* moved = std::get_if<Moved>(&report)) {
+      told.moved = std::move(*moved);
+      return told;
+    }
+    if (auto* error = std::get_if<Error>(&report)) {
+      (void)waitpid(tracer, nullptr, 0);
+      return tl::unexpected(std::move(*error));
+    }
+    if (auto* begun = std::get_if<Committing>(&report))
+      told.committing = std::move(begun->moved);
+    if (auto* more = std::get_if<Held>(&report))
+      held = std::move(*more);
+  }
+  (void)waitpid(tracer, nullptr, 0);
+  continue_held(held);
+  if (told.committing)
+    told.committing->processes.insert(told.committing->processes.end(), held.processes.begin(),
+                                      held.processes.end());
+  return told;
+}
+
+/// Moves what a tracer that was killed behind the commit has left, by as many others as it takes.
+Moved complete(pid_t named, MoveOptions options, const MoveFor& whom, Moved unfinished,
+               const UniqueFd& notices) {
+  constexpr int kLives = 10;  // each but the first is of somebody who was killed
+  const bool leads = unfinished.topology != Topology::kKeepSession;
+  const pid_t root = leads ? unfinished.job_pgid : named;
+  options.keep_session = !leads;
+  std::string why = "tracers were killed again and again";
+  for (int life = 0; life < kLives; life++) {
+    const Result<Told> told = run_tracer(root, options, whom, &unfinished, notices);
+    if (told && told->moved)
+      return *told->moved;
+    if (!told) {
+      why = told.error().message();
+      break;
+    }
+  }
+  unfinished.warnings.push_back(
+      "the tracer was killed in the middle of the move, and processes of " + unfinished.root_name +
+      " may be left on " + unfinished.old_terminal + ": " + why + "; grab --force moves them");
+  if (unfinished.telling)
+    tell_after_all(*unfinished.telling, notices);
+  return unfinished;
+}
+
 }  // namespace
 
 Result<proc::Snapshot> look(pid_t named, const MoveOptions& options) {
-  GRAB_TRY(auto reader, proc::TreeReader::open(named, {.force_stdio = options.force_stdio}));
+  GRAB_TRY(auto reader, proc::TreeReader::open(
+                            named, {.force_stdio = options.force_stdio, .also = options.also}));
   return reader.read();
 }
 
@@ -154,45 +225,17 @@ Result<Survey> survey(pid_t named, const MoveOptions& options) {
 }
 
 Result<MoveResult> move_tree(pid_t named, const MoveOptions& options, const MoveFor& whom) {
-  GRAB_TRY(Pipe reports, open_pipe());
   GRAB_TRY(Pipe notices, open_pipe());
-  const pid_t tracer = fork();
-  if (tracer < 0)
-    return fail_errno(errno, "fork");
-  if (tracer == 0)
-    trace(named, options, whom, reports.write_end, notices.write_end);
-  reports.write_end.reset();
-
-  Held held;
-  std::optional<Moved> committing;
-  std::string buffer;
-  while (const auto line = read_line(reports.read_end.get(), buffer)) {
-    GRAB_TRY(Report report, parse_line(*line));
-    if (auto* moved = std::get_if<Moved>(&report))
-      return MoveResult{std::move(*moved), std::move(notices.read_end)};
-    if (auto* error = std::get_if<Error>(&report)) {
-      (void)waitpid(tracer, nullptr, 0);
-      return tl::unexpected(std::move(*error));
-    }
-    if (auto* begun = std::get_if<Committing>(&report))
-      committing = std::move(begun->moved);
-    if (auto* more = std::get_if<Held>(&report))
-      held = std::move(*more);
-  }
-  (void)waitpid(tracer, nullptr, 0);
-  continue_held(held);
-  if (!committing || !is_in_use(whom.ptmx)) {
+  GRAB_TRY(Told told, run_tracer(named, options, whom, nullptr, notices.write_end));
+  if (told.moved)
+    return MoveResult{std::move(*told.moved), std::move(notices.read_end)};
+  if (!told.committing || !is_in_use(whom.ptmx)) {
     return fail(ErrorKind::kSystem, "the tracer was killed before anything was moved",
                 "the tree goes on where it was; run grab again");
   }
   // Somebody is there already, and would lose the terminal with us.
-  committing->processes = held.processes;
-  committing->warnings.push_back("the tracer was killed in the middle of the move: processes of " +
-                                 committing->root_name + " may be left on " +
-                                 committing->old_terminal);
-  if (committing->telling)
-    tell_after_all(*committing->telling, notices.write_end);
-  return MoveResult{std::move(*committing), std::move(notices.read_end)};
+  Moved moved = complete(named, options, whom, std::move(*told.committing), notices.write_end);
+  return MoveResult{std::move(moved), std::move(notices.read_end)};
 }
 
 }  // namespace grab::tracer

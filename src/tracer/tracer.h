@@ -34,8 +34,9 @@ struct Moved {
     pid_t pid = 0;
     std::uint64_t start_time = 0;
   };
-  std::string root_name;     ///< "4711 (make)", printable
-  std::string old_terminal;  ///< "/dev/pts/3"
+  std::string root_name;                   ///< "4711 (make)", printable
+  std::string old_terminal;                ///< "/dev/pts/3"
+  std::vector<std::uint64_t> old_devices;  ///< the terminals that it was moved off, as dev_t
   Topology topology = Topology::kNewSession;
   std::vector<Process> processes;  ///< every one that lived, as the move found them
   pid_t job_pgid = 0;              ///< as in MovePlan
@@ -64,8 +65,9 @@ struct MoveFor {
 /// Moves the tree of `named` to the pts of `ptmx`, which stays the caller's. Forks a tracer process
 /// and waits until the tree is moved or left as it was. `notices` then gives lines of text (what
 /// became of the old shell) until it ends; the caller passes it on. If the tracer dies, what it
-/// held is continued; if the caller dies, the tracer completes or undoes what it has begun. Errors:
-/// as plan_move(); kTimeout if a process did not stop; in each case nothing was changed.
+/// held is continued, and what it has moved in part is moved by another one; if the caller dies,
+/// the tracer completes or undoes what it has begun. Errors: as plan_move(); kTimeout if a process
+/// did not stop; in each case nothing was changed.
 struct MoveResult {
   Moved moved;
   UniqueFd notices;

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -56,6 +57,87 @@ TEST_F(LeftBehind, ATreeWhoseGrabWasKilledWithAllItsProcessesIsMendedByTheNext) 
   ASSERT_TRUE(second.shows_the_tree()) << second.said();
   EXPECT_TRUE(tree.has_left());
   EXPECT_TRUE(tree.works_on(second.terminal()));
+}
+
+std::optional<pid_t> stopped_tracer() {
+  for (const pid_t pid : descendants_of(::getpid())) {
+    const auto stat = read_stat(pid);
+    if (stat && stat->comm == "grab-tracer" && stat->state == 'T')
+      return pid;
+  }
+  return std::nullopt;
+}
+
+// Where it is about to let the last of the others commit, root has left already.
+std::string commit_of_last(const Tree& tree) {
+  pid_t last = 0;
+  for (const pid_t pid : tree.pids()) {
+    if (pid != tree.root())
+      last = pid;
+  }
+  return "PTRACE_SETREGSET@" + std::to_string(last) + "#2=stop";
+}
+
+const Kind kParted{"Pipeline", "tracee_zoo echo-lines | cat | cat"};
+const Kind kParentAndChild{"JobOfTwo", "sh -c 'tracee_zoo echo-lines; :'"};
+
+TEST_F(LeftBehind, AMoveWhoseTracerIsKilledInTheCommitIsCompleted) {
+  for (const Kind& kind : {kParted, kParentAndChild}) {
+    SCOPED_TRACE(kind.name);
+    Tree tree(kind);
+    FaultyGrab grab(commit_of_last(tree), tree.grab_arguments());
+    ASSERT_TRUE(wait_until([] { return stopped_tracer().has_value(); })) << grab.said();
+    const pid_t first = *stopped_tracer();
+    ::kill(first, SIGKILL);
+    // The one that takes over comes to the same step.
+    ASSERT_TRUE(wait_until([&] { return stopped_tracer().value_or(first) != first; }))
+        << grab.said();
+    ::kill(*stopped_tracer(), SIGCONT);
+    grab.wait();
+    ASSERT_TRUE(grab.shows_the_tree()) << grab.said();
+    EXPECT_TRUE(tree.has_left());
+    EXPECT_TRUE(tree.works_on(grab.terminal()));
+    EXPECT_TRUE(tree.shell().answers());
+    EXPECT_THAT(grab.said(), testing::Not(testing::HasSubstr("warning: ")));
+  }
+}
+
+TEST_F(LeftBehind, ATreeThatIsMovedInPartWorksFromBothHalvesAndASecondGrabMovesTheRest) {
+  Tree tree(kParted);
+  FaultyGrab first(commit_of_last(tree), tree.grab_arguments());
+  const auto shows = [&] { return (first.terminal().modes().c_lflag & ISIG) == 0; };
+  for (int killed = 0; !shows(); ++killed) {  // one that is killed is followed by another
+    ASSERT_LT(killed, 20);
+    ASSERT_TRUE(wait_until([&] { return shows() || stopped_tracer(); })) << first.said();
+    if (const auto tracer = stopped_tracer()) {
+      ::kill(*tracer, SIGKILL);
+      ASSERT_TRUE(wait_until([&] { return !is_alive(*tracer); }));
+    }
+  }
+  EXPECT_TRUE(first.terminal().expect("may be left on")) << first.said();
+  ASSERT_FALSE(tree.has_left());
+  first.terminal().type("from here\r");
+  EXPECT_TRUE(tree.shell().expect("got: from here"));
+  EXPECT_TRUE(tree.shell().answers());
+  std::vector<std::string> once_more = tree.grab_arguments();
+  once_more.emplace_back("--force");
+  FaultyGrab second("", once_more);
+  second.wait();
+  ASSERT_TRUE(second.shows_the_tree()) << second.said();
+  EXPECT_TRUE(tree.has_left());
+  EXPECT_TRUE(tree.works_on(second.terminal()));
+  EXPECT_TRUE(tree.shell().answers());
+}
+
+TEST_F(LeftBehind, ASignalThatATracerWhichIsKilledWasToldOfIsDelivered) {
+  Shell shell("bash");
+  const pid_t pid = shell.start("tracee_zoo catch TSTP");
+  // It gets a SIGTSTP, to leave its screen, which the tracer has not passed on yet.
+  FaultyGrab grab("PTRACE_CONT@" + std::to_string(pid) + "#1=stop",
+                  {"--tree", std::to_string(pid)});
+  ASSERT_TRUE(wait_until([] { return stopped_tracer().has_value(); })) << grab.said();
+  ::kill(*stopped_tracer(), SIGKILL);
+  EXPECT_TRUE(shell.expect("caught"));
 }
 
 TEST_F(LeftBehind, AJobThatHadToBeStoppedForItsShellGoesOnInTheBackground) {
