@@ -234,6 +234,7 @@ void ShellFollower::answer(pid_t tid, const arch::Registers& regs, const arch::W
       return;
     // Before the second of these calls the shell waits as it did; behind it, it has been told.
     next_command_ = false;
+    waited_ = waited_ || (wait.options & WNOHANG) == 0;
     progress_.steps[i].store(Step::kDoubtful);
     if (set_registers(tid, arch::skip_call(regs, wait.is_waitid ? 0 : child)))
       progress_.steps[i].store(Step::kTold);
@@ -292,10 +293,10 @@ bool ShellFollower::is_told() const {
   return true;
 }
 
-/// A job that it waited for is gone by its prompt; one in the background it reports there, and may
-/// be reading already when it is told.
+/// A job that it waited for is gone by its prompt. One that it has in the background, or has seen
+/// stop, it reports there, and it may be reading already when it is told.
 bool ShellFollower::has_forgotten() const {
-  return next_command_ || (at_prompt_ && !telling_.background);
+  return next_command_ || (at_prompt_ && waited_ && !telling_.background);
 }
 
 bool ShellFollower::job_has_ended() const {

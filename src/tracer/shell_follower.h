@@ -72,6 +72,7 @@ class ShellFollower {
   bool hung_up_ = false;       ///< it is about to end, and to hang up its jobs
   bool next_command_ = false;  ///< it has begun one
   bool at_prompt_ = false;     ///< it has waited for input since it was told
+  bool waited_ = false;        ///< it was told when it waited for the job and did nothing else
   Clock::time_point last_stop_;
   Clock::time_point last_kick_;
   bool in_wait_ = false;  ///< it has not yet left its builtin `wait`
