@@ -79,27 +79,22 @@ std::string commit_of_last(const Tree& tree) {
 }
 
 const Kind kParted{"Pipeline", "tracee_zoo echo-lines | cat | cat"};
-const Kind kParentAndChild{"JobOfTwo", "sh -c 'tracee_zoo echo-lines; :'"};
 
 TEST_F(LeftBehind, AMoveWhoseTracerIsKilledInTheCommitIsCompleted) {
-  for (const Kind& kind : {kParted, kParentAndChild}) {
-    SCOPED_TRACE(kind.name);
-    Tree tree(kind);
-    FaultyGrab grab(commit_of_last(tree), tree.grab_arguments());
-    ASSERT_TRUE(wait_until([] { return stopped_tracer().has_value(); })) << grab.said();
-    const pid_t first = *stopped_tracer();
-    ::kill(first, SIGKILL);
-    // The one that takes over comes to the same step.
-    ASSERT_TRUE(wait_until([&] { return stopped_tracer().value_or(first) != first; }))
-        << grab.said();
-    ::kill(*stopped_tracer(), SIGCONT);
-    grab.wait();
-    ASSERT_TRUE(grab.shows_the_tree()) << grab.said();
-    EXPECT_TRUE(tree.has_left());
-    EXPECT_TRUE(tree.works_on(grab.terminal()));
-    EXPECT_TRUE(tree.shell().answers());
-    EXPECT_THAT(grab.said(), testing::Not(testing::HasSubstr("warning: ")));
-  }
+  Tree tree(kParted);
+  FaultyGrab grab(commit_of_last(tree), tree.grab_arguments());
+  ASSERT_TRUE(wait_until([] { return stopped_tracer().has_value(); })) << grab.said();
+  const pid_t first = *stopped_tracer();
+  ::kill(first, SIGKILL);
+  // The one that takes over comes to the same step.
+  ASSERT_TRUE(wait_until([&] { return stopped_tracer().value_or(first) != first; })) << grab.said();
+  ::kill(*stopped_tracer(), SIGCONT);
+  grab.wait();
+  ASSERT_TRUE(grab.shows_the_tree()) << grab.said();
+  EXPECT_TRUE(tree.has_left());
+  EXPECT_TRUE(tree.works_on(grab.terminal()));
+  EXPECT_TRUE(tree.shell().answers());
+  EXPECT_THAT(grab.said(), testing::Not(testing::HasSubstr("warning: ")));
 }
 
 TEST_F(LeftBehind, ATreeThatIsMovedInPartWorksFromBothHalvesAndASecondGrabMovesTheRest) {

@@ -17,7 +17,6 @@ namespace grab::test {
 namespace {
 
 using testing::HasSubstr;
-using testing::Not;
 
 struct Kind {
   std::string name;
@@ -85,30 +84,26 @@ TEST_P(MoveAgain, TenTimesInARowAndAllOfIt) {
   ASSERT_TRUE(wait_until([&] { return !is_alive(first.pid()); }));
   ASSERT_TRUE(terminals.back()->echoes("and still"));
   terminals.back()->type("\x03");
-  EXPECT_TRUE(wait_until([&] { return std::none_of(job_.begin(), job_.end(), is_alive); }))
-      << all_transcripts();
-}
-
-TEST_P(MoveAgain, IsRefusedByTheNameOfTheRelayThatShowsItUnlessForced) {
-  if (!installed(GetParam().program))
-    GTEST_SKIP() << GetParam().program << " is not installed";
-  Shell first("bash");
-  SecondTerminal third;
-  ASSERT_NO_FATAL_FAILURE(start(first));
-  Moving second(root_, {"--name", "mine"});
-  ASSERT_TRUE(second.is_moved_from(first)) << all_transcripts();
-  for (const pid_t named : {root_, job_.back()}) {
-    if (named != root_ && GetParam().name != "Pipeline")
-      continue;  // what root has started is a tree of its own
-    const auto outcome = third.grab_and_wait("--tree " + std::to_string(named));
-    EXPECT_EQ(outcome.status, 125);
-    EXPECT_THAT(outcome.text, HasSubstr("is shown as mine"));
-    EXPECT_THAT(outcome.text, HasSubstr("grab attach mine shows it here; --force moves it"));
-  }
-  EXPECT_TRUE(second.echoes("undisturbed"));
+  EXPECT_TRUE(wait_until([&] { return !is_alive(root_); })) << all_transcripts();
 }
 
 class MovedAgain : public GrabTest {};
+
+TEST_F(MovedAgain, IsRefusedByTheNameOfTheRelayThatShowsItWhoeverOfAPipelineIsNamed) {
+  Shell first("bash");
+  SecondTerminal third;
+  const pid_t root = first.start("tracee_zoo echo-lines | cat");
+  const auto job = members_of_group(root);
+  Moving second(root);
+  ASSERT_TRUE(second.is_moved_from(first)) << all_transcripts();
+  for (const pid_t named : job) {
+    const auto outcome = third.grab_and_wait("--tree " + std::to_string(named));
+    EXPECT_EQ(outcome.status, 125);
+    EXPECT_THAT(outcome.text, HasSubstr("is shown as tracee_zoo." + std::to_string(root)));
+    EXPECT_THAT(outcome.text, HasSubstr("shows it here; --force moves it once more"));
+  }
+  EXPECT_TRUE(second.echoes("undisturbed"));
+}
 
 // A script under `set -m` does not take its terminal back by itself.
 TEST_F(MovedAgain, ARootThatWasKeptInItsSessionAtFirstOutlivesTheOldTerminal) {
