@@ -217,7 +217,8 @@ TEST_F(TreeReaderTest, ReadsTheSameWithoutRoomForFiles) {
     EXPECT_TRUE(members.update());
     OldTerminal terminal;
     Descriptions descriptions;
-    DetailsReader details(terminal, descriptions);
+    OldTerminal left;
+    DetailsReader details(terminal, left, descriptions);
     Node& named = *members.find(tree.pid("first"));
     EXPECT_TRUE(terminal.identify(named.files, tree.device(), false));
     std::vector<Process> processes;

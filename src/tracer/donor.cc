@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <grp.h>
-#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -14,6 +13,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <ctime>
 #include <string>
 
 #include "base/fault.h"
@@ -61,27 +61,17 @@ struct DonorSet::Holder {
     }
   }
 
-  /// Starts it with the descriptors `keep` (ascending) and no others, and waits until it has its
-  /// ids.
+  /// Starts it with the descriptors `keep` and no others, and waits until it has its ids.
   Status start(unsigned uid, unsigned gid, const std::vector<int>& keep) {
     if (const int err = fault("fork", "donor", EAGAIN); err != 0)
       return fail_errno(err, "fork");
-    int ready_ends[2];
-    if (pipe2(ready_ends, O_CLOEXEC) != 0)
-      return fail_errno(errno, "pipe2");
-    UniqueFd ready(ready_ends[0]);
-    UniqueFd tell(ready_ends[1]);
     const pid_t parent = getpid();
     pid = fork();
     if (pid < 0)
       return fail_errno(errno, "fork");
     if (pid == 0)
-      hold(uid, gid, keep, tell.release(), parent);
-    tell.reset();
-    constexpr int kReadyLimitMs = 1000;  // it takes less than one
-    pollfd poll_ready{ready.get(), POLLIN, 0};
-    char byte = 0;
-    if (poll(&poll_ready, 1, kReadyLimitMs) != 1 || read(ready.get(), &byte, 1) != 1) {
+      hold(uid, gid, keep, parent);
+    if (!is_ready()) {
       return fail(ErrorKind::kPermission, "cannot act as uid " + std::to_string(uid));
     }
     return {};
@@ -89,11 +79,12 @@ struct DonorSet::Holder {
 
  private:
   /// From setresuid on this process is the other user's, who may look into it and take what it has
-  /// open: nothing of ours must be left in it by then.
-  [[noreturn]] static void hold(unsigned uid, unsigned gid, const std::vector<int>& keep, int tell,
+  /// open: nothing of ours must be left in it by then. So it says by a stop that it is ready: who
+  /// stands still can be taken from all the same.
+  [[noreturn]] static void hold(unsigned uid, unsigned gid, const std::vector<int>& keep,
                                 pid_t parent) {
     (void)prctl(PR_SET_NAME, "grab-donor");
-    close_all_but(keep, tell);
+    close_all_but(keep);
     wipe_environment();
     if (setgroups(0, nullptr) != 0 || setresgid(gid, gid, gid) != 0 ||
         setresuid(uid, uid, uid) != 0) {
@@ -102,18 +93,26 @@ struct DonorSet::Holder {
     allow_taking();
     // Kernel: a change of ids clears it. Source: PR_SET_PDEATHSIG(2const).
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-    char byte = 0;
-    if (getppid() != parent || write(tell, &byte, 1) != 1)
+    if (getppid() != parent)
       _exit(1);
-    close(tell);
     for (;;)
-      pause();
+      (void)raise(SIGSTOP);
   }
 
-  static void close_all_but(const std::vector<int>& keep, int tell) {
+  [[nodiscard]] bool is_ready() const {
+    constexpr int kLooks = 10'000;  // a second; it takes less than a millisecond
+    constexpr timespec kMoment{0, 100'000};
+    for (int i = 0; i < kLooks; ++i) {
+      int status = 0;
+      if (const pid_t stopped = waitpid(pid, &status, WUNTRACED | WNOHANG); stopped != 0)
+        return stopped == pid && WIFSTOPPED(status);
+      (void)nanosleep(&kMoment, nullptr);
+    }
+    return false;
+  }
+
+  static void close_all_but(std::vector<int> kept) {
     unsigned from = 0;
-    std::vector<int> kept = keep;
-    kept.push_back(tell);
     std::sort(kept.begin(), kept.end());
     for (const int fd : kept) {
       if (const auto next = static_cast<unsigned>(fd); next > from)

@@ -164,7 +164,12 @@ void add_descriptors(const Process& process, ProcessPlan& plan) {
 void leave_front(const Scene& scene, ProcessPlan& plan) {
   const auto& parent = scene.snapshot.parent;
   const pid_t front = scene.snapshot.old_terminal.foreground_pgid;
-  if (scene.foreground && in_terminal_session(scene, scene.root) && parent &&
+  // Who stays there with --partial keeps the foreground, and is typed to as before.
+  const auto& processes = scene.snapshot.processes;
+  const bool is_left = std::any_of(processes.begin(), processes.end(), [&](const Process& process) {
+    return process.stat.pgid == front && !process.is_zombie() && !takes_part(scene, process);
+  });
+  if (scene.foreground && !is_left && in_terminal_session(scene, scene.root) && parent &&
       parent->stat.sid == scene.root.stat.sid && parent->stat.pgid != front)
     plan.commit.emplace_back(step::LeaveFront{parent->stat.pgid, front});
 }

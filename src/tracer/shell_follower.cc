@@ -294,9 +294,12 @@ bool ShellFollower::is_told() const {
 }
 
 /// A job that it waited for is gone by its prompt. One that it has in the background, or has seen
-/// stop, it reports there, and it may be reading already when it is told.
+/// stop, it reports there, and it may be reading already when it is told. The keeper of the old
+/// terminal, told that its shell has left in the ordinary way, has no prompt: it reads on until it
+/// ends.
 bool ShellFollower::has_forgotten() const {
-  return next_command_ || (at_prompt_ && waited_ && !telling_.background);
+  const bool is_keeper = telling_.wait_status == 0;
+  return next_command_ || (at_prompt_ && waited_ && !telling_.background && !is_keeper);
 }
 
 bool ShellFollower::job_has_ended() const {

@@ -61,8 +61,10 @@ TEST_P(MoveAgain, TenTimesInARowAndAllOfIt) {
   ASSERT_TRUE(first.expect_prompt());
   for (int i = 0; i < 10; ++i) {
     Moving& before = *terminals.back();
-    // Whoever of the job is named, all of the job is meant.
-    const pid_t named = i % 2 == 0 ? root_ : job_.back();
+    // Whoever of a pipeline is named, all of it is meant; what root has started is a tree of its
+    // own.
+    const pid_t last = job_.back();
+    const pid_t named = i % 2 == 0 || read_stat(last)->ppid == root_ ? root_ : last;
     const std::string old = terminal_of(root_);
     terminals.push_back(std::make_unique<Moving>(named, std::vector<std::string>{"--force"}));
     Moving& now = *terminals.back();
