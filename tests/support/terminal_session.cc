@@ -336,9 +336,8 @@ const std::string& scratch_folder() {
   return path;
 }
 
-const std::string& runtime_folder() {
-  static std::string path;
-  path = scratch_folder() + "/run";
+std::string runtime_folder() {
+  std::string path = scratch_folder() + "/run";
   if (::mkdir(path.c_str(), S_IRWXU) != 0 && errno != EEXIST)
     must(-1, path.c_str());
   return path;

@@ -81,7 +81,7 @@ class TerminalSession {
 /// A folder of this process, made at the first call and removed by remove_scratch_folder().
 [[nodiscard]] const std::string& scratch_folder();
 /// In it, the XDG_RUNTIME_DIR of all terminals: no test sees the trees of another, or of the user.
-[[nodiscard]] const std::string& runtime_folder();
+[[nodiscard]] std::string runtime_folder();
 void remove_scratch_folder();
 
 }  // namespace grab::test
