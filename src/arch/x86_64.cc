@@ -182,6 +182,9 @@ bool waits_without_timeout(const user_regs_struct& regs) {
       return true;
     case SYS_rt_sigtimedwait:
       return regs.rdx == 0;
+    case SYS_io_getevents:
+    case SYS_io_pgetevents:
+      return regs.r8 == 0;
     default:
       return false;
   }

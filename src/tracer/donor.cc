@@ -155,6 +155,21 @@ Result<DonorSet> DonorSet::open(int ptmx, const proc::Snapshot& snapshot, int ol
   return set;
 }
 
+// Kernel: O_ASYNC, the owner that gets its signal and which signal that is belong to the open file
+// -> they can be set here, in no process of the tree. With another signal than SIGIO (F_SETSIG),
+// si_fd is then our number (not tried). Source: fcntl(2) F_SETOWN_EX, fs/fcntl.c; seen.
+void DonorSet::carry_signal(std::size_t index, int old_fd) {
+  const int flags = fcntl(old_fd, F_GETFL);
+  f_owner_ex owner{};
+  if (flags < 0 || fcntl(old_fd, F_GETOWN_EX, &owner) != 0 || owner.pid == 0)
+    return;
+  const int new_fd = descriptions_.at(index).get();
+  (void)fcntl(new_fd, F_SETOWN_EX, &owner);
+  (void)fcntl(new_fd, F_SETSIG, fcntl(old_fd, F_GETSIG));
+  if ((flags & O_ASYNC) != 0)
+    (void)fcntl(new_fd, F_SETFL, fcntl(new_fd, F_GETFL) | O_ASYNC);
+}
+
 Result<Donor> DonorSet::for_process(const proc::Process& process) {
   Donor donor;
   donor.pid = getpid();

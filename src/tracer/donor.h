@@ -28,6 +28,10 @@ class DonorSet {
   DonorSet& operator=(const DonorSet&) = delete;
   ~DonorSet();
 
+  /// Whoever gets SIGIO from the snapshot's description `index`, of which `old_fd` is a copy, gets
+  /// it from the new one too.
+  void carry_signal(std::size_t index, int old_fd);
+
   /// The donor for one process: ourselves, or a process of ours with its user and group ids.
   [[nodiscard]] Result<Donor> for_process(const proc::Process& process);
 

@@ -136,6 +136,8 @@ class Move {
     GRAB_CHECK(freeze());
     GRAB_TRY(auto donors, DonorSet::open(ends_.ptmx, snapshot_, reader_->old_terminal_fd(),
                                          reader_->left_terminal_fd()));
+    for (std::size_t i = 0; i < snapshot_.descriptions.size(); i++)
+      donors.carry_signal(i, reader_->description_fd(static_cast<int>(i)));
     if (ends_.unfinished == nullptr) {  // else somebody is there, who may have set others
       GRAB_CHECK(set_modes(reader_->old_terminal_fd(), donors.terminal_fd(), plan_.modes));
       set_missing_size(reader_->old_terminal_fd(), ends_.ptmx);

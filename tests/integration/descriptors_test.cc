@@ -109,7 +109,7 @@ TEST_F(Descriptors, TwoProcessesWithOneTableKeepOneTable) {
 }
 
 TEST_F(Descriptors, AProgramThatWaitsByEpollSeesKeys) {
-  for (const char* how : {"", " edge"}) {
+  for (const char* how : {"", " edge", " exclusive", " nested", " oneshot", " pair", " twice"}) {
     Shell first("bash");
     SecondTerminal second;
     const pid_t pid = first.start(std::string("tracee_zoo epoll-lines") + how);
@@ -118,6 +118,32 @@ TEST_F(Descriptors, AProgramThatWaitsByEpollSeesKeys) {
     EXPECT_TRUE(second.echoes("two")) << how;
     EXPECT_THAT(second.transcript(), Not(HasSubstr("epoll_wait "))) << how;
   }
+}
+
+TEST_F(Descriptors, AnEpollEntryThatIsSpentStaysSpentUntilItIsArmedAgain) {
+  Shell first("bash");
+  SecondTerminal second;
+  const pid_t pid = first.start("tracee_zoo epoll-lines spent");
+  first.run("spend it");
+  ASSERT_TRUE(first.expect("got: spend it"));
+  ASSERT_TRUE(grabs_tree(second, first, pid));
+  second.type("held back\r");
+  ASSERT_TRUE(second.expect("held back\r\n"));  // its echo
+  ::kill(pid, SIGUSR1);
+  EXPECT_TRUE(second.expect("still spent"));
+  EXPECT_TRUE(second.expect("got: held back"));
+  EXPECT_TRUE(second.echoes("next"));
+}
+
+TEST_F(Descriptors, AProgramThatIsToldOfKeysBySigioGetsIt) {
+  Shell first("bash");
+  SecondTerminal second;
+  const pid_t pid = first.start("tracee_zoo sigio-lines");
+  first.run("before");
+  ASSERT_TRUE(first.expect("got: before"));
+  ASSERT_TRUE(grabs_tree(second, first, pid));
+  EXPECT_TRUE(second.echoes("one"));
+  EXPECT_TRUE(second.echoes("two"));
 }
 
 TEST_F(Descriptors, AnAsyncioProgramSeesKeys) {

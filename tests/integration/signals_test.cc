@@ -2,6 +2,7 @@
 // Signals: none is lost or made up by the move, no call comes back with EINTR, masks and
 // dispositions stay; and afterwards ^C, ^\, ^Z and a new window size reach root and its followers.
 #include <signal.h>
+#include <sys/msg.h>
 #include <sys/sem.h>
 #include <unistd.h>
 
@@ -189,12 +190,45 @@ TEST_F(Signals, NoCallInWhichAProgramMayWaitSeesTheMove) {
   const auto at = shown.find("semaphores ");
   ASSERT_NE(at, std::string::npos);
   const int semaphores = std::stoi(shown.substr(at + 11));
+  const int queue = std::stoi(shown.substr(shown.find("queue ", at) + 6));
   const auto moved = grabs_tree(second, first, pid);
   if (moved)
     second.type("release\r");
   const auto well = moved ? second.expect("blocked: all well") : moved;
   (void)::semctl(semaphores, 0, IPC_RMID);
+  (void)::msgctl(queue, IPC_RMID, nullptr);
   EXPECT_TRUE(well);
+}
+
+TEST_F(Signals, CallsWithATimeoutThatNoStopLeavesAloneGiveEintrAsAfterControlZAndFg) {
+  Shell first("bash");
+  SecondTerminal second;
+  const pid_t pid = first.start("tracee_zoo limited-calls");
+  const std::string shown = first.transcript();
+  const int semaphores = std::stoi(shown.substr(shown.find("semaphores ") + 11));
+  const auto moved = grabs_tree(second, first, pid);
+  bool all = static_cast<bool>(moved);
+  for (const char* call :
+       {"epoll_wait", "semtimedop", "sigtimedwait", "recv", "accept", "io_getevents"}) {
+    const std::string said = std::string(call) + " gave Interrupted system call;";
+    all = all && wait_until([&] { return second.unread().find(said) != std::string::npos; });
+  }
+  (void)::semctl(semaphores, 0, IPC_RMID);
+  EXPECT_TRUE(moved);
+  EXPECT_TRUE(all) << second.transcript();
+}
+
+TEST_F(Signals, AHandlerThatRunsDuringTheMoveInterruptsItsCallOrNotAsItAlwaysDoes) {
+  Shell first("bash");
+  SecondTerminal second;
+  const pid_t pid = first.start("tracee_zoo handlers");
+  ASSERT_TRUE(grabs_tree(second, first, pid));
+  second.type("check\r");
+  const long handled = second.expect_number("handled ");
+  const long interrupted = second.expect_number("interrupted ");
+  EXPECT_GT(handled, 0);
+  EXPECT_GT(interrupted, 0) << "read without SA_RESTART, and poll";
+  EXPECT_TRUE(second.expect("wrong 0;"));
 }
 
 TEST_F(Signals, NoCallInAnyProcessOfATreeSeesTheMove) {

@@ -3,12 +3,15 @@
 // the call came back as it would have without a move.
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/aio_abi.h>
 #include <linux/futex.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/msg.h>
 #include <sys/prctl.h>
 #include <sys/select.h>
 #include <sys/sem.h>
@@ -168,6 +171,19 @@ void add_naps(std::vector<Waiter>& all) {
                         [] { return expect(::poll(nullptr, 0, kNapNs / 1'000'000), 0, "poll"); }));
   all.push_back(napping("select for a while", nap_select));
   all.push_back(napping("futex for a while", nap_futex));
+  all.push_back(napping("clock_nanosleep for a while", [nap] {
+    return expect(::clock_nanosleep(CLOCK_MONOTONIC, 0, &nap, nullptr), 0, "clock_nanosleep");
+  }));
+  all.push_back(napping("ppoll for a while", [nap] {
+    sigset_t mask;
+    ::sigfillset(&mask);
+    return expect(::ppoll(nullptr, 0, &nap, &mask), 0, "ppoll");
+  }));
+  all.push_back(napping("pselect for a while", [nap] {
+    sigset_t mask;
+    ::sigfillset(&mask);
+    return expect(::pselect(0, nullptr, nullptr, nullptr, &nap, &mask), 0, "pselect");
+  }));
 }
 
 void add_pipes(std::vector<Waiter>& all) {
@@ -298,10 +314,38 @@ void add_others(std::vector<Waiter>& all) {
                  [pipe](pthread_t /*thread*/) { give_byte(pipe.out); }});
 }
 
-/// The set outlives its process; the test is told its number and removes it.
-void add_semaphore(std::vector<Waiter>& all) {
+/// Waits until an asynchronous read has been done.
+void add_io_events(std::vector<Waiter>& all) {
+  aio_context_t context = 0;
+  must(::syscall(SYS_io_setup, 1, &context), "io_setup");
+  const auto file = static_cast<int>(must(::memfd_create("file", MFD_CLOEXEC), "memfd_create"));
+  all.push_back({"io_getevents",
+                 [context] {
+                   io_event event{};
+                   return expect(::syscall(SYS_io_getevents, context, 1, 1, &event, nullptr), 1,
+                                 "io_getevents");
+                 },
+                 [context, file](pthread_t /*thread*/) {
+                   static char byte = 0;
+                   iocb request{};
+                   request.aio_lio_opcode = IOCB_CMD_PREAD;
+                   request.aio_fildes = static_cast<std::uint32_t>(file);
+                   request.aio_buf = reinterpret_cast<std::uint64_t>(&byte);
+                   request.aio_nbytes = 1;
+                   iocb* requests[] = {&request};
+                   must(::syscall(SYS_io_submit, context, 1, requests), "io_submit");
+                 }});
+}
+
+/// The set and the queue outlive their process; the test is told their numbers and removes them.
+void add_ipc(std::vector<Waiter>& all) {
+  struct Message {
+    long type = 1;
+    char text = 'x';
+  };
   const auto set = static_cast<int>(must(::semget(IPC_PRIVATE, 1, 0600), "semget"));
-  say("semaphores " + std::to_string(set) + ";\n");
+  const auto queue = static_cast<int>(must(::msgget(IPC_PRIVATE, 0600), "msgget"));
+  say("semaphores " + std::to_string(set) + " and queue " + std::to_string(queue) + ";\n");
   all.push_back({"semop",
                  [set] {
                    sembuf take{0, -1, 0};
@@ -311,11 +355,20 @@ void add_semaphore(std::vector<Waiter>& all) {
                    sembuf give{0, 1, 0};
                    must(::semop(set, &give, 1), "semop");
                  }});
+  all.push_back({"msgrcv",
+                 [queue] {
+                   Message message;
+                   return expect(::msgrcv(queue, &message, 1, 1, 0), 1, "msgrcv");
+                 },
+                 [queue](pthread_t /*thread*/) {
+                   const Message message;
+                   must(::msgsnd(queue, &message, 1, 0), "msgsnd");
+                 }});
 }
 
 class Waiting {
  public:
-  explicit Waiting(bool with_semaphore) {
+  explicit Waiting(bool with_ipc) {
     struct sigaction action {};
     action.sa_handler = on_usr2;
     must(::sigaction(SIGUSR2, &action, nullptr), "sigaction");  // without SA_RESTART
@@ -325,8 +378,9 @@ class Waiting {
     add_files(waiters_);
     add_signals(waiters_);
     add_others(waiters_);
-    if (with_semaphore)
-      add_semaphore(waiters_);
+    add_io_events(waiters_);
+    if (with_ipc)
+      add_ipc(waiters_);
     wrong_.resize(waiters_.size());
     tids_ = std::vector<std::atomic<pid_t>>(waiters_.size());
     for (std::size_t i = 0; i < waiters_.size(); ++i) {

@@ -109,6 +109,39 @@ int echo_from_shared_table(void* /*unused*/) {
     ::pause();
 }
 
+unsigned events_for(const std::string& how) {
+  if (how == "edge")
+    return EPOLLET;
+  if (how == "exclusive")
+    return EPOLLEXCLUSIVE;
+  return how == "oneshot" || how == "spent" ? EPOLLONESHOT : 0U;
+}
+
+/// A process that shares all descriptors, and so the epoll set.
+void start_sharer() {
+  const auto child = static_cast<pid_t>(must(::fork(), "fork"));
+  if (child == 0) {
+    (void)::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (;;)
+      ::pause();
+  }
+  wait_until_process_asleep(child);
+}
+
+int must_be_dup(int fd) {
+  return static_cast<int>(must(::fcntl(fd, F_DUPFD_CLOEXEC, 10), "F_DUPFD"));
+}
+
+/// An epoll set that watches the other one.
+int nest(int inner) {
+  const auto outer = static_cast<int>(must(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1"));
+  epoll_event wanted{};
+  wanted.events = EPOLLIN;
+  wanted.data.u64 = 0x0123456789abcdefU;
+  must(::epoll_ctl(outer, EPOLL_CTL_ADD, inner, &wanted), "epoll_ctl");
+  return outer;
+}
+
 }  // namespace
 
 int fd_keeper(const Args& /*args*/) {
@@ -171,24 +204,24 @@ int shared_table(const Args& /*args*/) {
 
 int epoll_lines(const Args& args) {
   const auto set = static_cast<int>(must(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1"));
-  epoll_event wanted{};
   const std::string how = args.empty() ? "" : args[0];
-  wanted.events = EPOLLIN | (how == "edge" ? static_cast<unsigned>(EPOLLET) : 0U);
+  epoll_event wanted{};
+  wanted.events = EPOLLIN | events_for(how);
   wanted.data.u64 = 0x0123456789abcdefU;  // all 64 bits must survive
   must(::epoll_ctl(set, EPOLL_CTL_ADD, 0, &wanted), "epoll_ctl");
-  if (how == "pair") {
-    const auto child = static_cast<pid_t>(must(::fork(), "fork"));
-    if (child == 0) {
-      (void)::prctl(PR_SET_PDEATHSIG, SIGKILL);
-      for (;;)
-        ::pause();
-    }
-    wait_until_process_asleep(child);
-  }
+  if (how == "pair")
+    start_sharer();
+  if (how == "twice")  // by another number of the same open file
+    must(::epoll_ctl(set, EPOLL_CTL_ADD, must_be_dup(0), &wanted), "epoll_ctl");
+  const int waited = how == "nested" ? nest(set) : set;
+  sigset_t usr1;
+  ::sigemptyset(&usr1);
+  ::sigaddset(&usr1, SIGUSR1);
+  must(::sigprocmask(SIG_BLOCK, &usr1, nullptr), "sigprocmask");
   say_ready();
-  for (;;) {
+  for (bool first = true;; first = false) {
     epoll_event event{};
-    const int count = ::epoll_wait(set, &event, 1, -1);
+    const int count = ::epoll_wait(waited, &event, 1, -1);
     if (count < 0) {
       say(std::string("epoll_wait failed: ") + std::strerror(errno) + "\n");
       continue;
@@ -200,6 +233,29 @@ int epoll_lines(const Args& args) {
     if (size <= 0)
       return size == 0 ? 0 : 98;
     say("got: " + std::string(line, static_cast<std::size_t>(size)));
+    if (how == "spent" && first) {
+      must(::sigwaitinfo(&usr1, nullptr), "sigwaitinfo");
+      say(::epoll_wait(set, &event, 1, 0) == 0 ? "still spent\n" : "no longer spent\n");
+    }
+    if ((wanted.events & EPOLLONESHOT) != 0)
+      must(::epoll_ctl(set, EPOLL_CTL_MOD, 0, &wanted), "epoll_ctl");
+  }
+}
+
+int sigio_lines(const Args& /*args*/) {
+  sigset_t sigio;
+  ::sigemptyset(&sigio);
+  ::sigaddset(&sigio, SIGIO);
+  must(::sigprocmask(SIG_BLOCK, &sigio, nullptr), "sigprocmask");
+  must(::fcntl(0, F_SETOWN, ::getpid()), "F_SETOWN");
+  must(::fcntl(0, F_SETFL, ::fcntl(0, F_GETFL) | O_ASYNC | O_NONBLOCK), "F_SETFL");
+  say_ready();
+  for (;;) {
+    must(::sigwaitinfo(&sigio, nullptr), "sigwaitinfo");
+    char line[4096];
+    const ssize_t size = ::read(0, line, sizeof line);
+    if (size > 0)
+      say("got: " + std::string(line, static_cast<std::size_t>(size)));
   }
 }
 

@@ -36,10 +36,14 @@ void wait_until_process_asleep(pid_t pid);
 
 int blocked(const Args& args);
 int blocked_tree(const Args& args);
+int limited_calls(const Args& args);
+int handlers(const Args& args);
+int line_modes(const Args& args);
 int fd_keeper(const Args& args);
 int fd_exhausted(const Args& args);
 int shared_table(const Args& args);
 int epoll_lines(const Args& args);
+int sigio_lines(const Args& args);
 int no_terminal(const Args& args);
 int catch_signals(const Args& args);
 int catch_and_wait(const Args& args);
