@@ -78,6 +78,20 @@ std::optional<Stat> stat_of(pid_t pid) {
   return stat ? std::optional(std::move(*stat)) : std::nullopt;
 }
 
+std::string environment_of(pid_t pid, std::string_view name) {
+  std::string text;
+  const std::string path = "/proc/" + std::to_string(pid) + "/environ";
+  if (read_whole_at(AT_FDCWD, path.c_str(), text) != 0)
+    return {};
+  text.insert(text.begin(), '\0');
+  const std::string key = '\0' + std::string(name) + '=';
+  const std::size_t at = text.find(key);
+  if (at == std::string::npos)
+    return {};
+  const std::size_t begin = at + key.size();
+  return text.substr(begin, text.find('\0', begin) - begin);
+}
+
 std::vector<pid_t> lineage_of(pid_t pid) {
   std::vector<pid_t> lineage;
   while (pid > 0 && std::find(lineage.begin(), lineage.end(), pid) == lineage.end()) {

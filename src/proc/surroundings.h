@@ -6,6 +6,8 @@
 #include <sys/types.h>
 
 #include <optional>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/error.h"
@@ -15,6 +17,10 @@ namespace grab::proc {
 
 /// /proc/PID/stat of any process or thread; nothing if it is not there.
 [[nodiscard]] std::optional<Stat> stat_of(pid_t pid);
+
+/// What `name` had in the environment that the process was started with; empty if it was not there,
+/// or is not ours to see.
+[[nodiscard]] std::string environment_of(pid_t pid, std::string_view name);
 
 /// The process, its parent, and so on up to 1 (or to where our pid namespace ends).
 [[nodiscard]] std::vector<pid_t> lineage_of(pid_t pid);

@@ -15,6 +15,7 @@
 
 #include "base/fault.h"
 #include "base/text.h"
+#include "proc/drawers.h"
 #include "proc/surroundings.h"
 #include "proc/tree_reader.h"
 #include "tracer/batch_run.h"
@@ -61,6 +62,9 @@ class Move {
         moved.error().hint = "nothing was moved: the tree goes on as before";
       return moved;
     }
+    if (plan_.clean_old_terminal && reader_->old_terminal_fd() >= 0)
+      clean_old_terminal(reader_->old_terminal_fd(), ends_.ptmx,
+                         proc::environment_of(plan_.root, "TERM"));
     tracees_.reset();
     tell();
     return {};
@@ -102,7 +106,7 @@ class Move {
           !plan || (plan->topology == Topology::kKeepSession && !options_.keep_session);
       if (!blocked || late) {
         plan_ = std::move(*plan);
-        return {};
+        return check_screen(snapshot_, plan_, reader_->old_terminal_fd(), options_);
       }
       std::this_thread::sleep_for(kMoment);
     }
@@ -551,6 +555,17 @@ class Move {
 };
 
 }  // namespace
+
+Status check_screen(const proc::Snapshot& snapshot, const MovePlan& plan, int old_terminal_fd,
+                    const MoveOptions& options) {
+  const proc::Terminal& terminal = snapshot.old_terminal;
+  if (!plan.foreground || !is_raw(old_terminal_fd))
+    return {};  // a server draws for a client that gets each key
+  std::vector<pid_t> tree;
+  for (const proc::Process& process : snapshot.processes)
+    tree.push_back(process.stat.pid);
+  return check_drawers(proc::drawers_on(terminal.name, tree), terminal, options);
+}
 
 Status run_move(pid_t named, const MoveOptions& options, MoveEnds ends,
                 const MoveChannel& channel) {

@@ -296,6 +296,19 @@ void plan_screen(const Scene& scene, MovePlan& plan) {
   }
 }
 
+/// Whether the old terminal is left to a shell that waits for all of the foreground job.
+bool leaves_screen_behind(const Scene& scene, const MovePlan& plan) {
+  // A shell that saw its job stop has its prompt there by then.
+  if (plan.modes != Modes::kOldTerminal || plan.tell.how == TellShell::How::kStopFirst)
+    return false;
+  const pid_t front = scene.snapshot.old_terminal.foreground_pgid;
+  const auto& outsiders = scene.snapshot.outsiders;
+  const bool parent_stays = scene.snapshot.parent && scene.snapshot.parent->stat.pgid == front;
+  return !parent_stays &&
+         std::none_of(outsiders.begin(), outsiders.end(),
+                      [&](const proc::Outsider& other) { return other.pgid == front; });
+}
+
 /// The groups of the followers that an earlier move left in another session: root leads its own
 /// since then.
 std::set<pid_t> earlier_followers(const Scene& scene) {
@@ -445,6 +458,7 @@ Result<MovePlan> plan_move(const Snapshot& snapshot, const MoveOptions& options)
   plan.tell = decide_telling(snapshot, root, scene.old_pgid,
                              plan.topology == Topology::kSessionLeader, scene.foreground);
   spare_what_stays(scene, plan);
+  plan.clean_old_terminal = leaves_screen_behind(scene, plan);
   const bool shell_untold = plan.tell.how == TellShell::How::kNobody && snapshot.parent &&
                             is_interactive_shell(*snapshot.parent);
   if (shell_untold && plan.topology != Topology::kSessionLeader)

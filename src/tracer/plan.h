@@ -128,6 +128,7 @@ struct MovePlan {
   bool foreground = false;  ///< the job had the old terminal
   Modes modes = Modes::kOldTerminal;
   bool carry_type_ahead = false;    ///< what nobody has read of the old terminal goes along
+  bool clean_old_terminal = false;  ///< nobody who stays shares the screen with the job
   std::vector<pid_t> leave_screen;  ///< full-screen programs: SIGTSTP before the freeze
   std::vector<pid_t> redraw;        ///< to be made to redraw by a size changed and changed back
   TellShell tell;

@@ -353,6 +353,26 @@ TEST(Job, InTheBackgroundStartsFromSaneModes) {
   EXPECT_FALSE(plan->carry_type_ahead);
 }
 
+TEST(Job, ThatLeavesTheForegroundToItsShellHasItsTerminalCleaned) {
+  TestSnapshot snapshot = build_in_foreground();
+  EXPECT_TRUE(snapshot.plan()->clean_old_terminal);
+  snapshot.value.outsiders = {{777, 200}};
+  EXPECT_FALSE(snapshot.plan()->clean_old_terminal) << "one of its group stays there";
+  snapshot.value.outsiders = {};
+  snapshot.value.parent->stat.pgid = 200;
+  EXPECT_FALSE(snapshot.plan()->clean_old_terminal) << "the one that started it stays there";
+}
+
+TEST(Job, InTheBackgroundOrOfAShellThatCannotBeToldHasItsTerminalLeftAlone) {
+  TestSnapshot snapshot = build_in_foreground();
+  snapshot.value.parent->readable = false;
+  EXPECT_EQ(snapshot.plan()->tell.how, TellShell::How::kStopFirst);
+  EXPECT_FALSE(snapshot.plan()->clean_old_terminal);
+  snapshot = build_in_foreground();
+  snapshot.foreground(kShell);
+  EXPECT_FALSE(snapshot.plan()->clean_old_terminal);
+}
+
 TEST(Job, ThatIsStoppedGoesOnUnlessAskedNotTo) {
   TestSnapshot snapshot = build_in_foreground();
   snapshot.foreground(kShell);

@@ -263,4 +263,16 @@ Status check_movable(const Snapshot& snapshot, const MoveOptions& options) {
   return {};
 }
 
+Status check_drawers(const std::vector<proc::Drawer>& drawers, const proc::Terminal& terminal,
+                     const MoveOptions& options) {
+  if (drawers.empty() || options.force)
+    return {};
+  const proc::Drawer& first = drawers.front();
+  return fail(ErrorKind::kRefused,
+              std::to_string(first.pid) + " (" + printable(first.comm) + "), a server, draws on " +
+                  terminal.name + " and reads what is typed there, and would go on to do so",
+              "attach to it from the new terminal instead (tmux attach -d, screen -dr, grab "
+              "attach), or move its client alone with --force");
+}
+
 }  // namespace grab::tracer

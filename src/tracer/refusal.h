@@ -2,7 +2,10 @@
 // Why a tree is not moved. Pure; each refusal is one sentence and says what would help.
 #pragma once
 
+#include <vector>
+
 #include "base/error.h"
+#include "proc/drawers.h"
 #include "proc/snapshot.h"
 #include "tracer/plan.h"
 
@@ -10,6 +13,10 @@ namespace grab::tracer {
 
 /// Errors: the first reason found not to move the tree: kRefused, kUnsupported, kPermission.
 [[nodiscard]] Status check_movable(const proc::Snapshot& snapshot, const MoveOptions& options);
+
+/// Errors: kRefused where somebody else draws what is shown on the terminal of the foreground job.
+[[nodiscard]] Status check_drawers(const std::vector<proc::Drawer>& drawers,
+                                   const proc::Terminal& terminal, const MoveOptions& options);
 
 /// Whether the kernel will let a process of ours trace this one, as far as /proc tells.
 [[nodiscard]] bool is_traceable(const proc::Process& process, const proc::Self& self);

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
-// What passes from the old terminal to the new one: modes and type-ahead.
+// What passes from the old terminal to the new one: modes, type-ahead, and those modes of screen
+// and keyboard that a program has set by what it has written.
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "base/error.h"
 #include "tracer/plan.h"
@@ -22,5 +24,15 @@ void set_missing_size(int old_fd, int new_fd);
 
 /// The device number of the pts of that ptmx, 0 where it cannot be told.
 [[nodiscard]] dev_t pts_device(int ptmx);
+
+/// Whether the terminal is in the modes of a program that gets each key and draws what it shows.
+[[nodiscard]] bool is_raw(int fd);
+
+/// For a terminal that its job has left as it was. Where its modes are not canonical, asks it which
+/// modes of screen and keyboard are set, undoes them, and sets them on the pts of `ptmx`; what is
+/// typed meanwhile goes there too. Takes as long as the terminal takes to answer, a second at most.
+/// Then sets the modes of the line to those that shells expect; the old shell must not have it back
+/// before. `term`: TERM of the job.
+void clean_old_terminal(int old_fd, int ptmx, std::string_view term);
 
 }  // namespace grab::tracer

@@ -44,11 +44,14 @@ void write_all(int fd, std::string_view text) {
   }
 }
 
-/// A group of its own keeps ^C on grab's terminal from ending it half way.
+/// A group of its own keeps ^C on grab's terminal from ending it half way. It may be in the
+/// background of the old terminal, and reads and writes there all the same.
 void be_tracer() {
   (void)setpgid(0, 0);
   (void)prctl(PR_SET_NAME, "grab-tracer");  // for who looks with ps(1)
   (void)signal(SIGPIPE, SIG_IGN);
+  (void)signal(SIGTTIN, SIG_IGN);
+  (void)signal(SIGTTOU, SIG_IGN);
 }
 
 void sleep_a_moment() {
@@ -219,8 +222,10 @@ Result<proc::Snapshot> look(pid_t named, const MoveOptions& options) {
 }
 
 Result<Survey> survey(pid_t named, const MoveOptions& options) {
-  GRAB_TRY(auto snapshot, look(named, options));
+  GRAB_TRY(auto reader, proc::TreeReader::open(named, {.force_stdio = options.force_stdio}));
+  GRAB_TRY(auto snapshot, reader.read());
   GRAB_TRY(auto plan, plan_move(snapshot, options));
+  GRAB_CHECK(check_screen(snapshot, plan, reader.old_terminal_fd(), options));
   return Survey{std::move(snapshot), std::move(plan)};
 }
 

@@ -326,5 +326,21 @@ TEST_F(Move, ATreeCanBeMovedAgain) {
   EXPECT_TRUE(third.expect("n0"));
 }
 
+TEST_F(Move, SpeedsByNumberAndTheLockOfModesGoAlong) {
+  const bool root = ::geteuid() == 0;  // who alone may lock modes
+  Shell first("bash");
+  SecondTerminal second;
+  const pid_t pid = first.start(std::string("tracee_zoo line-modes") + (root ? " locked" : ""));
+  ASSERT_THAT(first.transcript(), HasSubstr("speeds 12345 and 54321 by number, extproc"));
+  ASSERT_TRUE(grabs_tree(second, first, pid));
+  second.type("modes\r");
+  // The relay does not edit lines, which EXTPROC would ask for: the kernel does.
+  EXPECT_TRUE(second.expect("speeds 12345 and 54321 by number, no extproc"));
+  EXPECT_TRUE(second.expect(root ? ", locked, kill 7;" : ", not locked, kill 7;"));
+  second.type("wrong\x07right\r");
+  EXPECT_TRUE(second.expect("got: right"));
+  EXPECT_TRUE(first.answers());
+}
+
 }  // namespace
 }  // namespace grab::test

@@ -115,7 +115,9 @@ void write_file(const std::string& path, const std::string& text) {
 
 Shell::Shell(const std::string& kind, Options options)
     : TerminalSession(options.name + ", " + kind, shell_command(kind, options.login),
-                      {.environment = shell_environment(), .size = options.size}) {
+                      {.environment = shell_environment(),
+                       .size = options.size,
+                       .emulated = options.emulated}) {
   if (kind == "tcsh")
     run(std::string("set prompt='") + kPrompt + "'");
   // These set their prompt to "# " for root; a login shell's /etc/profile sets PATH as well.

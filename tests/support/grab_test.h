@@ -39,6 +39,7 @@ class Shell : public TerminalSession {
     std::string name = "terminal 1";
     WindowSize size = {24, 80};
     bool login = false;
+    bool emulated = false;  ///< as in TerminalSession::Options
   };
   /// `kind` is bash, zsh, fish, dash, mksh, ksh93, tcsh, busybox or yash. Throws when there is no
   /// prompt.
@@ -69,8 +70,9 @@ class Shell : public TerminalSession {
 /// Terminal 2: a bash in which grab is typed. A test with several viewers numbers the others.
 class SecondTerminal : public Shell {
  public:
-  explicit SecondTerminal(const std::string& name = "terminal 2", WindowSize size = {30, 132})
-      : Shell("bash", {.name = name, .size = size, .login = false}) {}
+  explicit SecondTerminal(const std::string& name = "terminal 2", WindowSize size = {30, 132},
+                          bool emulated = false)
+      : Shell("bash", {.name = name, .size = size, .emulated = emulated}) {}
 
   /// Types `grab ARGUMENTS` and goes on while it runs.
   void grab(const std::string& arguments);

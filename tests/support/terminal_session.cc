@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <condition_variable>
 #include <cstring>
 #include <filesystem>
@@ -96,8 +97,10 @@ struct TerminalSession::State {
   std::string shown;
   std::size_t found = 0;  ///< expect() looks behind this
   bool ended = false;     ///< nobody has the pts open any more
+  std::unique_ptr<Emulator> emulator;
 
   void read_all();
+  [[nodiscard]] std::string show(std::string_view bytes);
   void start(const std::vector<std::string>& argv, const Options& options);
   void stop_reader();
 };
@@ -117,13 +120,28 @@ void TerminalSession::State::read_all() {
       continue;
     if (count <= 0)
       break;  // Kernel: EIO when the last descriptor of the pts is closed. Source: pty_close().
-    const std::lock_guard lock(mutex);
-    shown.append(buffer, static_cast<std::size_t>(count));
-    changed.notify_all();
+    const std::string answers = show({buffer, static_cast<std::size_t>(count)});
+    if (!answers.empty())
+      (void)!::write(ptmx.get(), answers.data(), answers.size());
   }
   const std::lock_guard lock(mutex);
   ended = true;
   changed.notify_all();
+}
+
+/// What the terminal types when that is shown on it.
+std::string TerminalSession::State::show(std::string_view bytes) {
+  constexpr std::string_view kDa1 = "\x1b[c";
+  const std::lock_guard lock(mutex);
+  const std::size_t before = shown.size();
+  shown.append(bytes);
+  changed.notify_all();
+  if (emulator) {
+    emulator->feed(bytes);
+    return emulator->take_answers();
+  }
+  const std::size_t from = before - std::min(before, kDa1.size() - 1);
+  return shown.find(kDa1, from) == std::string::npos ? "" : "\x1b[?1;2c";
 }
 
 void TerminalSession::State::start(const std::vector<std::string>& argv, const Options& options) {
@@ -179,6 +197,8 @@ TerminalSession::TerminalSession(std::string name, const std::vector<std::string
   must(::stat(path, &info), path);
   s.device = info.st_rdev;
   s.wake.reset(must(::eventfd(0, EFD_CLOEXEC), "eventfd"));
+  if (options.emulated)
+    s.emulator = std::make_unique<Emulator>(options.size);
   resize(options.size);
   (void)scratch_folder();
   s.start(argv, options);
@@ -271,7 +291,20 @@ void TerminalSession::read_on() {
 
 void TerminalSession::resize(WindowSize size) {
   const winsize wanted = to_winsize(size);
+  {
+    const std::lock_guard lock(state_->mutex);
+    if (state_->emulator)
+      state_->emulator->resize(size);
+  }
   must(::ioctl(state_->ptmx.get(), TIOCSWINSZ, &wanted), "TIOCSWINSZ");
+}
+
+std::unique_lock<std::mutex> TerminalSession::lock_emulator() const {
+  return std::unique_lock(state_->mutex);
+}
+
+Emulator& TerminalSession::emulator() const {
+  return *state_->emulator;
 }
 
 WindowSize TerminalSession::size() const {

@@ -9,12 +9,14 @@
 #include <chrono>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include <gtest/gtest.h>
 
+#include "support/emulator.h"
 #include "support/process_guard.h"
 
 namespace grab::test {
@@ -29,6 +31,9 @@ class TerminalSession {
   struct Options {
     std::map<std::string, std::string> environment;  ///< beside the few that all get
     WindowSize size;
+    /// A whole emulator shows it and answers all queries. Else only DA1 is answered, which every
+    /// terminal does.
+    bool emulated = false;
   };
 
   /// Starts `argv` as the leader of a new session on a new terminal; `name` is for messages.
@@ -61,6 +66,17 @@ class TerminalSession {
   void stop_reading();
   void read_on();
 
+  /// Asks the emulator something, or what it would type. Only where Options::emulated is set.
+  template <class Ask>
+  [[nodiscard]] auto ask(Ask what) {
+    const auto lock = lock_emulator();
+    return what(emulator());
+  }
+  /// What it shows.
+  [[nodiscard]] std::string screen() {
+    return ask([](Emulator& emulator) { return emulator.text(); });
+  }
+
   void resize(WindowSize size);
   [[nodiscard]] WindowSize size() const;
   /// What closing the window of an emulator does: the ptmx is closed.
@@ -69,6 +85,8 @@ class TerminalSession {
   [[nodiscard]] pid_t foreground_pgid() const;
 
  private:
+  [[nodiscard]] std::unique_lock<std::mutex> lock_emulator() const;
+  [[nodiscard]] Emulator& emulator() const;
   friend std::string all_transcripts();
   struct State;
   std::unique_ptr<State> state_;
