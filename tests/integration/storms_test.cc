@@ -18,7 +18,7 @@ namespace {
 /// Processes that storm; about as many more are there as their children. GRAB_STORM is for by hand.
 std::string storming_processes() {
   const char* given = std::getenv("GRAB_STORM");
-  return given != nullptr ? given : "24";
+  return given != nullptr ? given : "16";
 }
 
 class Storm : public GrabTest, public testing::WithParamInterface<std::string> {};
@@ -39,7 +39,7 @@ TEST_P(Storm, IsMovedWholeAndHarmsNobody) {
   second.grab_tree(pid, "--timeout 15");
   const auto refused = [&] { return second.unread().find("[status 12") != std::string::npos; };
   const auto shown = [&] { return (second.modes().c_lflag & ISIG) == 0; };
-  ASSERT_TRUE(wait_until([&] { return refused() || shown(); }, Duration{20'000}))
+  ASSERT_TRUE(wait_until([&] { return refused() || shown(); }, Duration{30'000}))
       << all_transcripts();
   // One that was refused goes on as it was, all of it; but it has to be moved.
   EXPECT_FALSE(refused()) << all_transcripts();
