@@ -143,7 +143,8 @@ TEST_F(LeftBehind, AJobThatHadToBeStoppedForItsShellGoesOnInTheBackground) {
   Shell shell("bash");
   const pid_t job = shell.start(as_nobody() + zoo + " echo-lines");
   FaultyGrab faulty("commit@#1", {"--tree", std::to_string(job)},
-                    {"/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", grab});
+                    {"/usr/bin/env", "-u", "XDG_RUNTIME_DIR", "/usr/bin/setpriv", "--reuid=65534",
+                     "--regid=65534", "--clear-groups", grab});
   faulty.wait();
   EXPECT_TRUE(faulty.said_one_sentence()) << faulty.said();
   EXPECT_EQ(read_stat(job).value().tty, shell.device());
