@@ -33,9 +33,9 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kLeaveScreenLimit{
     500};  // vim, less and htop take 1-20 ms; a program that only catches SIGTSTP waits in vain
-constexpr milliseconds kMoment{2};          // between two looks at what may pass
-constexpr milliseconds kPassingLimit{50};   // a parent reaps, an execve ends in 1-5 ms
-constexpr milliseconds kExecveLimit{1000};  // and where many wait for a processor, later
+constexpr milliseconds kMoment{2};           // between two looks at what may pass
+constexpr milliseconds kPassingLimit{50};    // a parent reaps, an execve ends in 1-5 ms
+constexpr milliseconds kPassageLimit{1000};  // and where many wait for a processor, later
 constexpr milliseconds kPromptLimit{
     1000};  // for a shell that is not told to take its terminal back
 
@@ -98,8 +98,8 @@ class Move {
       if (command != lineage.end())
         lineage.erase(lineage.begin(), command);
       Result<MovePlan> plan = plan_move(snapshot_, options_);
-      const bool in_execve = !plan && may_be_in_execve(snapshot_);
-      const bool late = Clock::now() - begun > (in_execve ? kExecveLimit : kPassingLimit);
+      const bool in_passage = !plan && is_in_passage(snapshot_);
+      const bool late = Clock::now() - begun > (in_passage ? kPassageLimit : kPassingLimit);
       if (!plan && (late || !may_pass(plan.error())))
         return tl::unexpected(std::move(plan).error());
       const bool blocked =
@@ -113,14 +113,15 @@ class Move {
   }
 
   /// Kernel: between its two programs a process that calls execve(2) has no vDSO, or may not be
-  /// looked into; it runs, or waits for the disk. Source: fs/exec.c begin_new_exec.
-  static bool may_be_in_execve(const proc::Snapshot& snapshot) {
-    return std::any_of(snapshot.processes.begin(), snapshot.processes.end(),
-                       [](const proc::Process& process) {
-                         const char state = process.stat.state;
-                         return !process.is_zombie() && (process.vdso == 0 || !process.readable) &&
-                                (state == 'R' || state == 'D');
-                       });
+  /// looked into; it runs, or waits for the disk. Nor may one that ends, once its memory is gone.
+  /// Source: fs/exec.c begin_new_exec, kernel/ptrace.c __ptrace_may_access; seen.
+  static bool is_in_passage(const proc::Snapshot& snapshot) {
+    return std::any_of(
+        snapshot.processes.begin(), snapshot.processes.end(), [](const proc::Process& process) {
+          const char state = process.stat.state;
+          const bool runs = state == 'R' || state == 'D';
+          return !process.is_zombie() && (!process.readable || (process.vdso == 0 && runs));
+        });
   }
 
   static bool may_pass(const Error& error) {
