@@ -13,22 +13,13 @@
 
 #include "support/grab_test.h"
 #include "support/moving.h"
+#include "support/viewing.h"
 
 namespace grab::test {
 namespace {
 
 using testing::HasSubstr;
 using testing::Not;
-
-std::vector<pid_t> processes_named(const std::string& comm) {
-  std::vector<pid_t> found;
-  for (const pid_t pid : descendants_of(::getpid())) {
-    const auto stat = read_stat(pid);
-    if (stat && stat->comm == comm && is_alive(pid))
-      found.push_back(pid);
-  }
-  return found;
-}
 
 bool kill_one_of(const std::vector<pid_t>& pids, unsigned which) {
   return !pids.empty() && ::kill(pids[which % pids.size()], SIGKILL) == 0;
