@@ -239,6 +239,8 @@ TEST_F(Screens, ALineOfAPythonThatWaitsForInputIsGoneOnWith) {
   EXPECT_TRUE(is_clean(first, ">>> 6 * 7"));
   second.type("7 * 11\r");
   EXPECT_TRUE(second.expect("77"));
+  // Until it prompts, readline has the terminal in its ordinary modes, where ^D is no byte to read.
+  EXPECT_TRUE(second.expect(">>> "));
   second.type("\x04");
   EXPECT_TRUE(second.expect_grab_ended(0));
 }
