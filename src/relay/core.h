@@ -185,6 +185,9 @@ class Core {
   // --- what to do ---
   /// next() will look at its argument.
   [[nodiscard]] bool needs_pts_state() const;
+  /// What it is to pass on has control characters, which may mean a signal: it needs the pts as it
+  /// is now. For other keys the modes of a few milliseconds ago will do.
+  [[nodiscard]] bool has_control_input() const;
   /// It will look at the job, too, if the pts has these modes: for a byte that makes a signal, or
   /// for a change of size. Other keys are passed on without it, which takes 15 us to find out.
   [[nodiscard]] bool needs_job_state(const PtsState& modes) const;
@@ -244,6 +247,8 @@ class Core {
   void pass_on_all(const ViewerState& viewer);
   [[nodiscard]] ByteRing& input_of(ViewerId id) { return id == kNobody ? sent_ : state(id).input; }
   [[nodiscard]] bool has_input() const;
+  template <class Wanted>
+  [[nodiscard]] bool has_input_byte(Wanted wanted) const;
   [[nodiscard]] bool changes_size() const {
     return redraw_ == Redraw::kWanted || target_size() != size_;
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What is typed, the signals that follow from it, and the tree that ^Z stops.
 #include <algorithm>
+#include <cctype>
 #include <csignal>
 #include <cstring>
 #include <utility>
@@ -147,27 +148,33 @@ bool Core::has_input() const {
          });
 }
 
-bool Core::needs_job_state(const PtsState& modes) const {
-  if (changes_size())
-    return true;
-  const auto makes_signal = [&modes](char byte) {
-    const auto character = static_cast<unsigned char>(byte);
-    return character != 0 &&
-           (character == modes.intr || character == modes.quit || character == modes.susp);
-  };
-  const auto has_signal = [&makes_signal](const ByteRing& input) {
+template <class Wanted>
+bool Core::has_input_byte(Wanted wanted) const {
+  const auto in = [&wanted](const ByteRing& input) {
     for (std::uint64_t at = input.begin(); at < input.end();) {
       const std::string_view piece = input.view(at, input.end());
-      if (std::any_of(piece.begin(), piece.end(), makes_signal))
+      if (std::any_of(piece.begin(), piece.end(), wanted))
         return true;
       at += piece.size();
     }
     return false;
   };
-  return modes.isig && (has_signal(sent_) ||
-                        std::any_of(viewers_.begin(), viewers_.end(), [&](const auto& entry) {
-                          return has_signal(entry.second.input);
-                        }));
+  return in(sent_) || std::any_of(viewers_.begin(), viewers_.end(),
+                                  [&in](const auto& entry) { return in(entry.second.input); });
+}
+
+bool Core::has_control_input() const {
+  return has_input_byte([](char byte) { return std::iscntrl(static_cast<unsigned char>(byte)); });
+}
+
+bool Core::needs_job_state(const PtsState& modes) const {
+  if (changes_size())
+    return true;
+  return modes.isig && has_input_byte([&modes](char byte) {
+           const auto character = static_cast<unsigned char>(byte);
+           return character != 0 &&
+                  (character == modes.intr || character == modes.quit || character == modes.susp);
+         });
 }
 
 // Each has its turn with what it had typed when it began, so that nobody waits for a flood.

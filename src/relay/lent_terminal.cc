@@ -19,8 +19,8 @@ namespace {
 // /proc is asked again after this long; in between the modes alone tell, which costs a fifth of a
 // microsecond. A person who stops a viewer and types to the shell needs longer.
 constexpr std::chrono::milliseconds kLookAgain{100};
-// Output may come a thousand times in that time; a shell that has just got its terminal back needs
-// longer to start.
+// A shell that has just got its terminal back needs longer to show that it has; what was typed
+// until then was meant for the tree.
 constexpr std::chrono::milliseconds kJustNow{2};
 
 }  // namespace
@@ -54,6 +54,8 @@ bool LentTerminal::is_pts_of(int ptmx) const {
 // Source: drivers/tty/n_tty.c job_control(), tty_ioctl(4) TIOCGPGRP; seen.
 bool LentTerminal::is_lent() {
   const Clock::time_point now = Clock::now();
+  if (now - found_lent_ < kJustNow)
+    return true;
   termios modes{};
   if (::tcgetattr(fd(), &modes) != 0)
     return true;  // it has gone, which reading it tells
@@ -68,10 +70,6 @@ bool LentTerminal::is_lent() {
   }
   found_lent_ = now;
   return true;
-}
-
-bool LentTerminal::was_lent_just_now() {
-  return Clock::now() - found_lent_ < kJustNow || is_lent();
 }
 
 // Kernel: with ICANON nothing can be read before a delimiter has been typed: a newline, or VEOL.

@@ -28,11 +28,9 @@ class LentTerminal {
   /// It is the pts of that ptmx: what is shown on it would be its own output again.
   [[nodiscard]] bool is_pts_of(int ptmx) const;
 
-  /// Neither stopped nor in the background: what is typed is meant for the tree. Cheap.
+  /// Neither stopped nor in the background: what is typed is meant for the tree. As of the last two
+  /// milliseconds, so that it costs nothing while many bytes come or go.
   [[nodiscard]] bool is_lent();
-  /// The same as of a few milliseconds ago, for output: what is shown too late can be drawn over,
-  /// while a byte that is read too late is taken from the shell.
-  [[nodiscard]] bool was_lent_just_now();
 
   /// Until read_all() a byte can be read only when `key` has been typed: what else is typed is
   /// left for whoever has the terminal next. False, and nothing is changed, where something has

@@ -21,6 +21,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <initializer_list>
 #include <string>
@@ -257,6 +258,13 @@ class UserTerminal {
     (void)::tcsetattr(ptmx_.get(), TCSANOW, &modes);
   }
   [[nodiscard]] pid_t relay_pid() const { return relay_pid_; }
+  /// The relay itself; relay_pid() is its viewer. 0 if it has none.
+  [[nodiscard]] pid_t server_pid() const {
+    const std::string pid = std::to_string(relay_pid_);
+    pid_t server = 0;
+    std::ifstream("/proc/" + pid + "/task/" + pid + "/children") >> server;
+    return server;
+  }
   [[nodiscard]] int ptmx() const { return ptmx_.get(); }
   void hang_up() {
     pts_.reset();

@@ -63,11 +63,17 @@ bool is_stopped(const Forked& process) {
 
 TEST(Relay, ShowsEveryByteOnceInOrderAndTheExitStatus) {
   TreeTerminal terminal;
+  // A viewer that lags by less than the bound is shown everything, however busy the machine is.
+  constexpr int kPieces = 25;
+  static_assert(kLines / kPieces * 9 < Core::kOutputBound);
   const Forked root = terminal.root([] {
     set_raw(0);
     say("begin\n");
-    read_byte(0);
-    say(numbered_stream(kLines));
+    for (int i = 0; i < kLines; ++i) {
+      if (i % (kLines / kPieces) == 0)
+        read_byte(0);
+      say(numbered(i));
+    }
     return 3;
   });
   UserTerminal user;
@@ -75,8 +81,12 @@ TEST(Relay, ShowsEveryByteOnceInOrderAndTheExitStatus) {
   user.show(std::move(terminal.ptmx), tree);
   user.expect("begin\n");
   EXPECT_TRUE(user.is_raw());
-  user.type("x");
-  EXPECT_TRUE(user.expect(numbered(kLines - 1)) == numbered_stream(kLines));
+  std::string shown;
+  for (int piece = 1; piece <= kPieces && !HasFailure(); ++piece) {
+    user.type("x");
+    shown += user.expect(numbered(piece * (kLines / kPieces) - 1));
+  }
+  EXPECT_TRUE(shown == numbered_stream(kLines));
   const Outcome outcome = user.wait_end();
   EXPECT_TRUE(outcome.ok) << outcome.error.data();
   ASSERT_TRUE(outcome.has_status);
@@ -108,6 +118,68 @@ TEST(Relay, AViewerThatDoesNotReadDelaysNobodyAndIsShownTheScreenLater) {
   EXPECT_LT(shown.size(), numbered_stream(kLines).size() / 2)
       << "what nobody could read is left out";
   user.type("x");
+  EXPECT_TRUE(user.wait_end().ok);
+}
+
+TEST(Relay, LeavesNothingOutForAViewerThatReadsWhileItWasItselfKeptFromRunning) {
+  TreeTerminal terminal;
+  const Forked root = terminal.root([] {
+    set_raw(0);
+    read_byte(0);
+    say(numbered_stream(kLines));
+    return 0;
+  });
+  UserTerminal user;
+  const MovedTree tree = terminal.tree(root);
+  user.show(std::move(terminal.ptmx), tree);
+  const pid_t server = user.server_pid();
+  ASSERT_GT(server, 0);
+  user.type("x");
+  std::string shown;
+  for (int i = 1; i <= 4 && !HasFailure(); ++i) {
+    shown += user.expect(numbered(i * kLines / 20));
+    ASSERT_EQ(::kill(server, SIGSTOP), 0);
+    (void)::poll(
+        nullptr, 0,
+        static_cast<int>(2 * Core::kSlowPatience.count()));  // no wait: it is kept from running
+    ASSERT_EQ(::kill(server, SIGCONT), 0);
+  }
+  shown += user.expect(numbered(kLines - 1));
+  EXPECT_TRUE(shown == numbered_stream(kLines));
+  EXPECT_TRUE(user.wait_end().ok);
+}
+
+TEST(Relay, TakesAControlCharacterByTheModesOfThatMoment) {
+  TreeTerminal terminal;
+  const Forked root = terminal.root([] {
+    set_raw(0);
+    say("ready\n");
+    for (bool signals = true;; signals = !signals) {
+      const char byte = read_byte(0);
+      if (byte == 'q')
+        return 0;
+      termios modes{};
+      (void)::tcgetattr(0, &modes);
+      modes.c_lflag = signals ? modes.c_lflag | ISIG : modes.c_lflag & ~tcflag_t{ISIG};
+      (void)::tcsetattr(0, TCSANOW, &modes);
+      say(byte == '\x1a' ? "susp\n" : "key\n");
+    }
+  });
+  UserTerminal user;
+  const MovedTree tree = terminal.tree(root);
+  user.show(std::move(terminal.ptmx), tree);
+  user.expect("ready\n");
+  for (int i = 0; i < 50 && !HasFailure(); ++i) {
+    user.type("a");  // looked at while ISIG is off, which it then is no more
+    user.expect("key\n");
+    user.type("a");
+    user.expect("key\n");
+    user.type("\x1a");
+    user.expect("susp\n");
+    user.type("a");
+    user.expect("key\n");
+  }
+  user.type("q");
   EXPECT_TRUE(user.wait_end().ok);
 }
 

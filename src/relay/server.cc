@@ -27,6 +27,10 @@ constexpr std::size_t kFullRead = 4095;
 constexpr std::uint64_t kRedrawDeadlineMs = 300;
 // How long the tree may have to wait for the command that moved it; it needs milliseconds.
 constexpr std::uint64_t kGreetingMs = 2000;
+// By so much later than due a timer comes only to a process that was kept from running.
+constexpr std::uint64_t kStarvedMs = 50;
+// Nobody can type a key in the knowledge of what a program has set since.
+constexpr std::uint64_t kModesKeepMs = 2;
 // How long a tree that has ended is remembered for somebody to ask.
 constexpr std::uint64_t kFarewellMs = std::uint64_t{60} * 60 * 1000;
 
@@ -197,8 +201,13 @@ void Server::pump() {
   finish_if_done();
 }
 
-PtsState Server::pts_state() const {
-  PtsState state = read_pts_modes(setup_.ptmx.get());
+PtsState Server::pts_state() {
+  const std::uint64_t now = uv_now(loop_.get());
+  if (core_.has_control_input() || now - modes_seen_ms_ >= kModesKeepMs) {
+    modes_ = read_pts_modes(setup_.ptmx.get());
+    modes_seen_ms_ = now;
+  }
+  PtsState state = modes_;
   if (!core_.needs_job_state(state))
     return state;
   state.foreground_pgid = foreground_pgid(setup_.ptmx.get());
@@ -301,14 +310,27 @@ void Server::perform(const action::AwaitRedraw& /*redraw*/) {
 }
 
 void Server::perform(const action::AwaitSlow& /*await*/) {
+  slow_timer_began_again_ = false;
+  start_slow_timer();
+}
+
+void Server::start_slow_timer() {
+  constexpr auto kPatienceMs = static_cast<std::uint64_t>(Core::kSlowPatience.count());
+  slow_due_ms_ = uv_now(loop_.get()) + kPatienceMs;
   (void)uv_timer_start(
       slow_timer_.get(),
-      [](uv_timer_t* handle) {
-        auto* server = static_cast<Server*>(handle->data);
-        server->core_.slow_deadline();
-        server->pump();
-      },
-      static_cast<std::uint64_t>(Core::kSlowPatience.count()), 0);
+      [](uv_timer_t* handle) { static_cast<Server*>(handle->data)->on_slow_timer(); }, kPatienceMs,
+      0);
+}
+
+// Who did not run cannot say that a terminal took nothing meanwhile: it was given nothing. Once; on
+// a machine where this goes on the tree is not made to wait for ever.
+void Server::on_slow_timer() {
+  const bool starved = uv_now(loop_.get()) - slow_due_ms_ > kStarvedMs;
+  if (starved && !std::exchange(slow_timer_began_again_, true))
+    return start_slow_timer();
+  core_.slow_deadline();
+  pump();
 }
 
 // ---------------------------------------------------------------- the end

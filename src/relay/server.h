@@ -63,7 +63,7 @@ class Server {
   void pump();
   void update_events();
   void update_events(Client& client);
-  [[nodiscard]] PtsState pts_state() const;
+  [[nodiscard]] PtsState pts_state();
   void record(std::string_view output);
   void begin_output();
   void tree_has_ended();
@@ -81,6 +81,8 @@ class Server {
   void perform(const action::Ended& ended);
   void perform(const action::AwaitDetach& await);
   void perform(const action::AwaitSlow& await);
+  void start_slow_timer();
+  void on_slow_timer();
 
   // --- server_clients.cc: who connects ---
   [[nodiscard]] bool is_listening() const;
@@ -128,6 +130,10 @@ class Server {
   Core core_;
   Recorder recorder_;
   std::list<Client> clients_;
+  PtsState modes_;  // of the pts, as they were then
+  std::uint64_t modes_seen_ms_ = 0;
+  std::uint64_t slow_due_ms_ = 0;  // by the loop's clock
+  bool slow_timer_began_again_ = false;
   UniqueFd spare_;  // given up for a moment where there is no descriptor left to accept with
 
   std::string notice_;                     // a line that has not ended yet

@@ -304,7 +304,7 @@ void Server::perform(const action::WriteViewer& write) {
   if (client->left_alone)
     return core_.viewer_blocked(write.viewer);
   // While it pauses, what is written are the screen's modes, undone for who has the terminal now.
-  if (!client->pausing && !client->terminal->was_lent_just_now())
+  if (!client->pausing && !client->terminal->is_lent())
     return leave_alone(*client);
   const ssize_t n = ::write(client->terminal->fd(), write.bytes.data(), write.bytes.size());
   if (n > 0) {
