@@ -62,7 +62,10 @@ inline constexpr std::size_t kPackedCallSize = 24;
 [[nodiscard]] std::vector<std::byte> encode(const CallTable& table, std::uint64_t address);
 
 /// The code; wherever it lies it resumes at the state `resume` (see resume_by_itself()).
-[[nodiscard]] std::vector<std::byte> batch_code(const Registers& resume);
+/// `was_stopped` is for whoever finds a process in it that the tracer has left.
+[[nodiscard]] std::vector<std::byte> batch_code(const Registers& resume, bool was_stopped = false);
+/// What batch_code() was told.
+[[nodiscard]] bool was_stopped(std::span<const std::byte> code);
 [[nodiscard]] std::size_t batch_code_size();
 
 struct BatchEntry {

@@ -213,6 +213,12 @@ TEST(Batch, PassesAddressesOfDataAndGoesOnInAFarTable) {
   EXPECT_EQ(blocked, mask);
 }
 
+TEST(Batch, CodeTellsWhetherTheProcessWasStopped) {
+  EXPECT_FALSE(was_stopped(batch_code({}, false)));
+  EXPECT_TRUE(was_stopped(batch_code({}, true)));
+  EXPECT_FALSE(was_stopped({}));
+}
+
 TEST(VdsoTail, IsZeroAndHasRoomForTheCodeAndAUsualTable) {
   const VdsoTail tail = vdso_tail();
   const auto* at = reinterpret_cast<const unsigned char*>(getauxval(AT_SYSINFO_EHDR)) + tail.offset;

@@ -94,6 +94,8 @@ grab_batch_registers:
   notrack jmp qword ptr [rip]
 grab_batch_resume:
   .quad 0
+grab_batch_mark:            # not code: whether the process was stopped before
+  .quad 0
 grab_batch_end:
   .att_syntax
   .popsection
@@ -137,6 +139,7 @@ extern const std::byte grab_batch_begin[];      // NOLINT: labels of the code ab
 extern const std::byte grab_batch_flags[];      // NOLINT
 extern const std::byte grab_batch_registers[];  // NOLINT
 extern const std::byte grab_batch_resume[];     // NOLINT
+extern const std::byte grab_batch_mark[];       // NOLINT
 extern const std::byte grab_batch_end[];        // NOLINT
 }
 
@@ -200,7 +203,7 @@ std::size_t batch_code_size() {
   return static_cast<std::size_t>(grab_batch_end - grab_batch_begin);
 }
 
-std::vector<std::byte> batch_code(const Registers& resume) {
+std::vector<std::byte> batch_code(const Registers& resume, bool was_stopped) {
   const user_regs_struct regs = unpack(resume);
   std::vector<std::byte> code(grab_batch_begin, grab_batch_end);
   const std::uint64_t al = (regs.eflags & kOverflow) != 0 ? 0x7f : 0;
@@ -216,7 +219,13 @@ std::vector<std::byte> batch_code(const Registers& resume) {
     at += 2 + sizeof(std::uint64_t);
   }
   store(code.data() + (grab_batch_resume - grab_batch_begin), regs.rip, sizeof(std::uint64_t));
+  store(code.data() + (grab_batch_mark - grab_batch_begin), was_stopped ? 1 : 0, 1);
   return code;
+}
+
+bool was_stopped(std::span<const std::byte> code) {
+  const auto mark = static_cast<std::size_t>(grab_batch_mark - grab_batch_begin);
+  return code.size() > mark && code[mark] == std::byte{1};
 }
 
 Registers enter_batch(const Registers& stopped, const BatchEntry& entry) {

@@ -78,6 +78,7 @@ Result<BatchRun> BatchRun::look(const proc::Process& process, pid_t tid, int mem
   run.tid_ = tid;
   run.mem_fd_ = mem_fd;
   run.name_ = name_of(process);
+  run.was_stopped_ = process.stat.state == 'T';
   run.continue_pending_ =
       process.status.pending.has(SIGCONT) || process.status.shared_pending.has(SIGCONT);
   GRAB_TRY(run.stopped_, get_registers(tid));
@@ -137,7 +138,7 @@ bool BatchRun::fits(const BatchTable& table) const {
 /// Puts the code, and a table behind it, into the vDSO.
 Status BatchRun::load_code_and(const arch::CallTable& table) {
   const std::vector<std::byte> calls = arch::encode(table, vdso_table_);
-  std::vector<std::byte> bytes = arch::batch_code(arch::resume_by_itself(stopped_));
+  std::vector<std::byte> bytes = arch::batch_code(arch::resume_by_itself(stopped_), was_stopped_);
   bytes.resize(vdso_table_ - code_);
   bytes.insert(bytes.end(), calls.begin(), calls.end());
   written_ = std::max(written_, bytes.size());

@@ -86,6 +86,7 @@ class BatchRun {
   arch::Registers stopped_;  // as found, with a restartable sequence left
   std::uint64_t signal_mask_ = 0;
   bool continue_pending_ = false;
+  bool was_stopped_ = false;
   std::uint64_t code_ = 0;            // addresses in the process
   std::uint64_t vdso_table_ = 0;      // where a table has room behind the code
   std::uint64_t limit_ = 0;           // where that room ends

@@ -1,24 +1,25 @@
 // SPDX-License-Identifier: MIT
 #include "tracer/mend.h"
 
-#include <fcntl.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <cinttypes>
+#include <cstddef>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <set>
 #include <string>
 #include <system_error>
 #include <thread>
-#include <vector>
 
 #include "arch/batch.h"
 #include "base/unique_fd.h"
 #include "proc/surroundings.h"
-#include "proc/vdso.h"
+#include "tracer/vdso_room.h"
 
 namespace grab::tracer {
 namespace {
@@ -34,20 +35,63 @@ std::uint64_t instruction_pointer_of(const std::string& task) {
   return std::sscanf(field.c_str(), "%" SCNx64, &ip) == 1 ? ip : 0;
 }
 
-bool is_in_batch(pid_t pid) {
-  const arch::VdsoTail tail = arch::vdso_tail();
-  const std::string base = "/proc/" + std::to_string(pid);
-  const UniqueFd maps(open((base + "/maps").c_str(), O_RDONLY | O_CLOEXEC));
-  const auto vdso = maps.valid() ? proc::find_vdso(maps.get(), 0) : std::nullopt;
-  if (!vdso || tail.size == 0)
-    return false;
+/// What lies in the vDSO of a process whose thread is in a batch; nothing if none is.
+std::optional<std::vector<std::byte>> batch_of(pid_t pid) {
+  const auto whole = find_vdso_room(pid, 0);
+  const UniqueFd memory = open_memory(pid);
+  if (!whole || !memory.valid())
+    return std::nullopt;
+  // One that writes the rest of a write(2) is where it belongs.
+  const VdsoRoom room = without_rests(*whole, memory.get());
   std::error_code error;
-  for (const auto& task : std::filesystem::directory_iterator(base + "/task", error)) {
+  const std::string tasks = "/proc/" + std::to_string(pid) + "/task";
+  for (const auto& task : std::filesystem::directory_iterator(tasks, error)) {
     const std::uint64_t ip = instruction_pointer_of(task.path());
-    if (ip >= vdso->start + tail.offset && ip < vdso->start + vdso->size)
-      return true;
+    if (ip < room.start || ip >= room.end)
+      continue;
+    std::vector<std::byte> code(arch::batch_code_size());
+    if (pread(memory.get(), code.data(), code.size(), static_cast<off_t>(room.start)) < 0)
+      return std::nullopt;
+    return code;
   }
-  return false;
+  return std::nullopt;
+}
+
+char state_of(pid_t pid) {
+  const auto stat = proc::stat_of(pid);
+  return stat ? stat->state : 'X';
+}
+
+/// Waits while `holds`, but not for ever.
+template <class Condition>
+void while_it_lasts(Condition holds) {
+  using std::chrono::milliseconds, std::chrono::steady_clock;
+  constexpr milliseconds kLimit{500};  // a batch takes less than one, but may wait for a processor
+  constexpr milliseconds kMoment{1};
+  const auto deadline = steady_clock::now() + kLimit;
+  while (holds() && steady_clock::now() < deadline)
+    std::this_thread::sleep_for(kMoment);
+}
+
+/// A batch has stops on its way, so one SIGCONT may not be enough. Whether it stood in one.
+bool bring_out(pid_t pid) {
+  // It may be on its way into the stop that its tracer has left it in.
+  while_it_lasts([pid] { return state_of(pid) == 't' || state_of(pid) == 'R'; });
+  const auto batch = batch_of(pid);
+  if (state_of(pid) != 'T' || !batch)
+    return false;
+  while_it_lasts([pid] {
+    const char state = state_of(pid);
+    const bool inside = batch_of(pid).has_value();
+    if (state == 'T' && inside)
+      (void)kill(pid, SIGCONT);
+    return inside || state == 'R';  // of one that runs nobody knows where it is
+  });
+  if (arch::was_stopped(*batch)) {
+    (void)kill(pid, SIGSTOP);
+    while_it_lasts([pid] { return state_of(pid) != 'T' && state_of(pid) != 'X'; });
+  }
+  return true;
 }
 
 /// The stopped ones of the tree and of the old shell's other children: a command of a pipeline that
@@ -72,18 +116,15 @@ std::vector<pid_t> stopped_candidates(const proc::Snapshot& snapshot) {
 
 }  // namespace
 
+bool bring_out_of_batches(const std::vector<pid_t>& pids) {
+  bool any = false;
+  for (const pid_t pid : pids)
+    any = bring_out(pid) || any;
+  return any;
+}
+
 bool mend_half_moved(const proc::Snapshot& snapshot) {
-  constexpr std::chrono::milliseconds kLimit{100};  // a batch takes less than one
-  constexpr std::chrono::milliseconds kMoment{1};
-  std::vector<pid_t> inside = stopped_candidates(snapshot);
-  std::erase_if(inside, [](pid_t pid) { return !is_in_batch(pid); });
-  const auto deadline = std::chrono::steady_clock::now() + kLimit;
-  for (const pid_t pid : inside) {
-    (void)kill(pid, SIGCONT);
-    while (is_in_batch(pid) && std::chrono::steady_clock::now() < deadline)
-      std::this_thread::sleep_for(kMoment);
-  }
-  return !inside.empty();
+  return bring_out_of_batches(stopped_candidates(snapshot));
 }
 
 }  // namespace grab::tracer

@@ -267,21 +267,13 @@ class Move {
       const ProcessPlan* plan = plan_.find(process.stat.pid);
       if (plan == nullptr || plan->role == Role::kLeft)
         continue;
-      const bool was_stopped = process.stat.state == 'T';
-      if (!process.is_zombie() && (!was_stopped || screen_left_.count(process.stat.pid) != 0)) {
-        held.processes.push_back({process.stat.pid, process.stat.start_time});
-      }
+      if (process.is_zombie())
+        continue;
+      const bool stays = process.stat.state == 'T' && screen_left_.count(process.stat.pid) == 0;
+      (stays ? held.stopped : held.processes)
+          .push_back({process.stat.pid, process.stat.start_time});
     }
     channel_.report(held);
-  }
-
-  void report_committing() {
-    Committing committing{moved_but_processes()};
-    for (const proc::Process& process : snapshot_.processes) {
-      if (!process.is_zombie() && process.stat.state == 'T')
-        committing.moved.processes.push_back({process.stat.pid, process.stat.start_time});
-    }
-    channel_.report(committing);
   }
 
   /// Prepares all, then commits all, root first. On an error nothing has been committed, and what
@@ -300,7 +292,7 @@ class Move {
       undo();
       return fail_errno(err, "the last moment before the commit");
     }
-    report_committing();
+    channel_.report(Committing{moved_but_processes()});
     if (Status root = commit_root(); !root) {
       undo();
       return root;

@@ -19,10 +19,11 @@ namespace grab::tracer {
 /// identity.
 struct Held {
   std::vector<Moved::Process> processes;
+  std::vector<Moved::Process> stopped;  ///< were so before, and stay so
 };
 
-/// From here on the tree is moved, in part if the tracer dies: what the relay has to know of it. Of
-/// the processes only those that are not held: they were stopped before.
+/// From here on the tree is moved, in part if the tracer dies: what the relay has to know of it,
+/// but for the processes, which are those of the last Held.
 struct Committing {
   Moved moved;
 };

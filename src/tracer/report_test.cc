@@ -19,10 +19,12 @@ T round_trip(const T& report) {
 }
 
 TEST(Report, HeldKeepsPidsAndStartTimes) {
-  const Held held = round_trip(Held{{{1, 2}, {4194304, ~0ULL}}});
+  const Held held = round_trip(Held{{{1, 2}, {4194304, ~0ULL}}, {{3, 4}}});
   ASSERT_EQ(held.processes.size(), 2U);
   EXPECT_EQ(held.processes[1].pid, 4194304);
   EXPECT_EQ(held.processes[1].start_time, ~0ULL);
+  ASSERT_EQ(held.stopped.size(), 1U);
+  EXPECT_EQ(held.stopped[0].pid, 3);
   EXPECT_TRUE(round_trip(Held{}).processes.empty());
 }
 
@@ -69,7 +71,7 @@ TEST(Report, NamesThatAreNoTextDoNotBreakIt) {
 }
 
 TEST(Report, AnythingElseIsAnError) {
-  const std::string line = to_line(Held{{{1, 2}}});
+  const std::string line = to_line(Held{{{1, 2}}, {}});
   for (const std::string_view bad :
        {"", "{}", "[]", "nonsense", "{\"moved\":{}}", "{\"held\":7}", "{\"error\":{\"kind\":1}}"}) {
     EXPECT_FALSE(parse_line(bad)) << bad;

@@ -16,6 +16,7 @@
 
 #include "proc/surroundings.h"
 #include "proc/tree_reader.h"
+#include "tracer/mend.h"
 #include "tracer/move.h"
 #include "tracer/report.h"
 
@@ -124,6 +125,12 @@ void continue_held(const Held& held) {
     }
     sleep_a_moment();
   }
+  std::vector<pid_t> stopped;
+  for (const Moved::Process& process : held.stopped) {
+    if (stat_of(process))
+      stopped.push_back(process.pid);
+  }
+  bring_out_of_batches(stopped);
 }
 
 /// Tells the shell in a process of its own, for a tracer that may have been killed before it did.
@@ -182,9 +189,11 @@ Result<Told> run_tracer(pid_t named, const MoveOptions& options, const MoveFor& 
   }
   (void)waitpid(tracer, nullptr, 0);
   continue_held(held);
-  if (told.committing)
-    told.committing->processes.insert(told.committing->processes.end(), held.processes.begin(),
-                                      held.processes.end());
+  if (told.committing) {
+    auto& moved = told.committing->processes;
+    moved.insert(moved.end(), held.processes.begin(), held.processes.end());
+    moved.insert(moved.end(), held.stopped.begin(), held.stopped.end());
+  }
   return told;
 }
 

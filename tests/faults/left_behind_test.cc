@@ -124,6 +124,40 @@ TEST_F(LeftBehind, ATreeThatIsMovedInPartWorksFromBothHalvesAndASecondGrabMovesT
   EXPECT_TRUE(tree.shell().answers());
 }
 
+const Kind kStopped{"StoppedJob", "tracee_zoo echo-lines", "--keep-stopped", kShellLine, "\x1a"};
+
+// The job makes the calls of its batch while it is stopped, and has made none yet.
+std::string batch_begins(const Tree& tree) {
+  return "PTRACE_CONT@" + std::to_string(tree.root()) + "#1=stop";
+}
+
+TEST_F(LeftBehind, AStoppedJobWhoseTracerIsKilledIsStoppedAsBeforeAndGoesOnWithFg) {
+  Tree tree(kStopped);
+  FaultyGrab grab(batch_begins(tree), tree.grab_arguments());
+  ASSERT_TRUE(wait_until([] { return stopped_tracer().has_value(); })) << grab.said();
+  ::kill(*stopped_tracer(), SIGKILL);
+  grab.wait();
+  EXPECT_TRUE(grab.said_one_sentence()) << grab.said();
+  EXPECT_TRUE(wait_until([&] { return is_stopped(tree.root()); }));
+  tree.shell().run("fg");
+  ASSERT_TRUE(tree.shell().expect("tracee_zoo echo-lines"));
+  tree.shell().run("hello");
+  EXPECT_TRUE(tree.shell().expect("got: hello"));
+}
+
+TEST_F(LeftBehind, AStoppedJobWhoseGrabWasKilledWithAllItsProcessesIsMovedStoppedByTheNext) {
+  Tree tree(kStopped);
+  FaultyGrab first(batch_begins(tree), tree.grab_arguments());
+  ASSERT_TRUE(wait_until([] { return stopped_tracer().has_value(); })) << first.said();
+  kill_all(first, first.terminal().pid());
+  FaultyGrab second("", tree.grab_arguments());
+  second.wait();
+  ASSERT_TRUE(second.shows_the_tree()) << second.said();
+  EXPECT_TRUE(tree.has_left());
+  EXPECT_TRUE(is_stopped(tree.root()));
+  EXPECT_TRUE(tree.works_on(second.terminal()));
+}
+
 TEST_F(LeftBehind, ASignalThatATracerWhichIsKilledWasToldOfIsDelivered) {
   Shell shell("bash");
   const pid_t pid = shell.start("tracee_zoo catch TSTP");
