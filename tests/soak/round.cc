@@ -531,6 +531,14 @@ class Round {
                  log_.c_str());
   }
 
+  /// Its number and arguments, as proc_pid_syscall(5) has them.
+  static std::string call_of(pid_t pid) {
+    std::ifstream file("/proc/" + std::to_string(pid) + "/syscall");
+    std::string line;
+    std::getline(file, line);
+    return line;
+  }
+
   void report() {
     counts_.harmed++;
     for (std::size_t i = 0; i < page_->nodes; i++) {
@@ -545,7 +553,7 @@ class Round {
     }
     for (const pid_t pid : below(getpid()))
       log_ += "  " + std::to_string(pid) + " " + comm_of(pid) + " " +
-              std::string(1, state_of(pid).letter) + "\n";
+              std::string(1, state_of(pid).letter) + " in call " + call_of(pid) + "\n";
     print_log();
   }
 
