@@ -6,6 +6,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <optional>
 
 #include "base/unique_fd.h"
@@ -22,8 +23,10 @@ struct RelaySetup {
   TreeInfo info;
   uid_t owner = 0;  ///< whose socket directory it listens in; the relay's own uid, or it is root's
   Recorder::Files files;  ///< of --log and --record
-  bool anew = false;      ///< another relay has shown the tree before
-  UniqueFd shown;         ///< a pipe; each relay that has begun writes a byte to it
+  /// How long a tree that has ended is remembered for somebody to ask; for tests to shorten.
+  std::chrono::milliseconds remembers = std::chrono::hours{1};
+  bool anew = false;  ///< another relay has shown the tree before
+  UniqueFd shown;     ///< a pipe; each relay that has begun writes a byte to it
   /// Kept open while there is no relay, so that nobody else takes the name, and who connects waits.
   std::optional<SocketDirectory> directory;
   UniqueFd listener;

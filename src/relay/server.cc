@@ -31,8 +31,6 @@ constexpr std::uint64_t kGreetingMs = 2000;
 constexpr std::uint64_t kStarvedMs = 50;
 // Nobody can type a key in the knowledge of what a program has set since.
 constexpr std::uint64_t kModesKeepMs = 2;
-// How long a tree that has ended is remembered for somebody to ask.
-constexpr std::uint64_t kFarewellMs = std::uint64_t{60} * 60 * 1000;
 
 bool would_block(int err) {
   return err == EAGAIN || err == EWOULDBLOCK || err == EINTR;
@@ -350,7 +348,7 @@ void Server::perform(const action::Ended& /*ended*/) {
         server->told_ = true;
         server->pump();
       },
-      kFarewellMs, 0);
+      static_cast<std::uint64_t>(setup_.remembers.count()), 0);
 }
 
 // Whoever is connected still hears what is on its way.
