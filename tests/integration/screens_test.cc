@@ -1,21 +1,15 @@
 // SPDX-License-Identifier: MIT
 // Real full-screen programs between two real terminal emulators: what terminal 2 shows is what the
 // program shows on a terminal of that size, its keys work at once, and terminal 1 is as it was.
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <pwd.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
 
-#include <memory>
 #include <string>
 
 #include <gmock/gmock.h>
 
-#include "base/unique_fd.h"
 #include "support/grab_test.h"
+#include "support/ssh_server.h"
 
 namespace grab::test {
 namespace {
@@ -301,62 +295,17 @@ TEST_F(Screens, ATmuxClientIsRefusedInWords) {
   EXPECT_THAT(outcome.text, HasSubstr("tmux attach -d"));
 }
 
-/// An sshd of the test's own, for the user who runs it.
-class Sshd {
- public:
-  Sshd() {
-    run("ssh-keygen -q -t ed25519 -N '' -f host && ssh-keygen -q -t ed25519 -N '' -f user");
-    write_file(scratch("sshd_config"), "ListenAddress 127.0.0.1\nPort " + std::to_string(port_) +
-                                           "\nHostKey " + scratch("host") +
-                                           "\nAuthorizedKeysFile " + scratch("user.pub") +
-                                           "\nSetEnv HOME=" + scratch_folder() +
-                                           "\nPidFile none\nStrictModes no\nUsePAM no\n");
-    // As its package does when the machine starts; it insists on it when it is root's.
-    if (::geteuid() == 0)
-      (void)mkdir("/run/sshd", 0755);
-    daemon_ = std::make_unique<TerminalSession>(
-        "sshd",
-        std::vector<std::string>{"/usr/sbin/sshd", "-D", "-e", "-f", scratch("sshd_config")});
-    EXPECT_TRUE(daemon_->expect("Server listening"));
-  }
-  /// What logs in and runs a command there, on a terminal.
-  [[nodiscard]] std::string login(const std::string& command) const {
-    return "ssh -F none -tt -p " + std::to_string(port_) + " -i " + scratch("user") +
-           " -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR " +
-           ::getpwuid(::geteuid())->pw_name + "@127.0.0.1 '" + command + "'";
-  }
-
- private:
-  static void run(const std::string& line) {
-    Shell shell("dash");
-    shell.run(line);
-    EXPECT_TRUE(shell.answers());
-  }
-  static int free_port() {
-    const UniqueFd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof address;
-    auto* generic = reinterpret_cast<sockaddr*>(&address);
-    EXPECT_EQ(bind(fd.get(), generic, size), 0);
-    EXPECT_EQ(getsockname(fd.get(), generic, &size), 0);
-    return ntohs(address.sin_port);
-  }
-  int port_ = free_port();
-  std::unique_ptr<TerminalSession> daemon_;
-};
-
 TEST_F(Screens, AnSshClientIsMovedAndWhatItShowsIsDrawnAfreshByTheOtherSide) {
   if (::geteuid() != 0)
     GTEST_SKIP() << "only root's sshd can hand out terminals";
-  const Sshd sshd;
+  const SshServer server("HOME=" + scratch_folder());
   Shell first = terminal("terminal 1", {24, 80});
   SecondTerminal second("terminal 2", {30, 132}, true);
   const std::string file = scratch("text");
-  ASSERT_TRUE(move({"ssh", sshd.login("vim -u NONE -i NONE -n " + file), "ssh", "line 20 of"},
-                   first, second));
-  EXPECT_TRUE(is_clean(first, "shell> ssh -F none"));
+  ASSERT_TRUE(
+      move({"ssh", server.login() + "'vim -u NONE -i NONE -n " + file + "'", "ssh", "line 20 of"},
+           first, second));
+  EXPECT_TRUE(is_clean(first, "shell> ssh -tt"));
   ASSERT_TRUE(shows(second, "line 29 of"));
   EXPECT_TRUE(second.ask([](Emulator& shown) { return shown.alternate_screen(); }));
   second.type(second.ask([](Emulator& shown) { return shown.arrow_down(); }));

@@ -2,16 +2,11 @@
 // Terminals that a real program keeps for the shell: a window of xterm, on an X server without a
 // screen, and a connection of ssh, to a server of the test's own. After a grab window, connection
 // and program end, each way that they can, and nothing of what was moved gets a signal.
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <signal.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <memory>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -20,6 +15,7 @@
 #include "base/unique_fd.h"
 #include "support/grab_test.h"
 #include "support/moving.h"
+#include "support/ssh_server.h"
 
 namespace grab::test {
 namespace {
@@ -156,23 +152,10 @@ class Connection : public GrabTest {
       GTEST_SKIP() << why;
     if (::geteuid() != 0)
       GTEST_SKIP() << "only root's ssh server can hand out terminals";
-    // sshd wants a folder of its own. It stays: another test may have a server.
-    (void)::mkdir("/run/sshd", 0755);
-    server_ = std::make_unique<Shell>("dash", Shell::Options{.name = "ssh server"});
-    for (const char* key : {"host", "user"})
-      (void)server_->output_of("ssh-keygen -q -t ed25519 -N '' -f " + scratch(key));
-    const int port = free_port();
-    write_file(scratch("sshd_config"),
-               "Port " + std::to_string(port) + "\nListenAddress 127.0.0.1\nHostKey " +
-                   scratch("host") + "\nAuthorizedKeysFile " + scratch("user.pub") +
-                   "\nPidFile none\nStrictModes no\nUsePAM no\nPermitRootLogin yes\n");
-    server_->run("/usr/sbin/sshd -D -e -f " + scratch("sshd_config"));
-    ASSERT_TRUE(server_->expect("Server listening on 127.0.0.1"));
+    server_ = std::make_unique<SshServer>();
     first_ = std::make_unique<Shell>("dash");
-    first_->run("ssh -tt -F none -i " + scratch("user") + " -p " + std::to_string(port) +
-                " -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null "
-                "-o LogLevel=ERROR 127.0.0.1 \"exec env PS1='far> ' PATH=" +
-                program_folder() + ":/usr/bin:/bin bash --norc -i\"");
+    first_->run(server_->login() + "\"exec env PS1='far> ' PATH=" + program_folder() +
+                ":/usr/bin:/bin bash --norc -i\"");
     ASSERT_TRUE(first_->expect("2004hfar> ")) << all_transcripts();
     first_->run(kJob);
     pid_ = static_cast<pid_t>(first_->expect_number("ready "));
@@ -184,19 +167,8 @@ class Connection : public GrabTest {
     GrabTest::TearDown();
   }
 
-  static int free_port() {
-    const UniqueFd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof address;
-    if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), size) != 0 ||
-        ::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0)
-      throw std::runtime_error("no port is free");
-    return ntohs(address.sin_port);
-  }
-
-  std::unique_ptr<Shell> server_, first_;
+  std::unique_ptr<SshServer> server_;
+  std::unique_ptr<Shell> first_;
   pid_t pid_ = 0;
   pid_t shell_ = 0;
 };
