@@ -217,7 +217,8 @@ void ShellFollower::at_system_call(pid_t tid) {
     return;
   const bool reads = arch::entering_read(*regs);
   in_wait_ = in_wait_ && !reads;
-  at_prompt_ = at_prompt_ || (reads && is_told());
+  // bash that is hung up reads its history, to shorten it, before it hangs up its jobs.
+  at_prompt_ = at_prompt_ || (reads && is_told() && !hung_up_);
   if (const auto wait = arch::entering_wait(*regs); wait && !in_wait_)
     answer(tid, *regs, *wait);
   else

@@ -169,6 +169,26 @@ TEST_F(LeftBehind, ASignalThatATracerWhichIsKilledWasToldOfIsDelivered) {
   EXPECT_TRUE(shell.expect("caught"));
 }
 
+// bash reads its history, to shorten it, before it hangs up its jobs: that is no prompt.
+TEST_F(LeftBehind, AShellWhoseWindowIsClosedInTheInstantInWhichItIsToldHangsNobodyUp) {
+  Shell shell("bash");
+  write_file(scratch("history"), "true 1\ntrue 2\n");
+  shell.run("HISTFILESIZE=5 HISTFILE=" + scratch("history"));
+  ASSERT_TRUE(shell.expect_prompt());
+  const pid_t pid = shell.start("tracee_zoo catch HUP TERM CONT");
+  FaultyGrab grab("PTRACE_SETREGSET@" + std::to_string(shell.pid()) + "#1=stop",
+                  {"--tree", std::to_string(pid)});
+  ASSERT_TRUE(wait_until([] { return stopped_tracer().has_value(); })) << grab.said();
+  shell.close_window();  // the signal waits until the answer has been given
+  ::kill(*stopped_tracer(), SIGCONT);
+  ASSERT_TRUE(wait_until([&] { return !is_alive(shell.pid()); }));
+  grab.wait();
+  ASSERT_TRUE(grab.shows_the_tree()) << grab.said();
+  grab.terminal().type("hello\r");
+  EXPECT_TRUE(grab.terminal().expect("got: hello"));
+  EXPECT_THAT(grab.said(), testing::Not(testing::HasSubstr("caught")));
+}
+
 TEST_F(LeftBehind, AJobThatHadToBeStoppedForItsShellGoesOnInTheBackground) {
   if (::geteuid() != 0)
     GTEST_SKIP() << "only root can start a job of another user than its shell";

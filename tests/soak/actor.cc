@@ -41,6 +41,7 @@ class Actor {
     ppid_ = getppid();
     sid_ = getsid(0);
     slot().pid = pid_;
+    note_hang_up();
     if (!again_)
       start_children();
     for (;;)
@@ -96,6 +97,19 @@ class Actor {
       if (page_.node.at(other).parent == index_ && fork() == 0)
         Actor(page_, other, false).run();
     }
+  }
+
+  /// Tells who hangs it up, and dies of it all the same.
+  void note_hang_up() {
+    static Slot* own = nullptr;
+    own = &slot();
+    struct sigaction action {};
+    action.sa_flags = static_cast<int>(SA_SIGINFO | SA_RESETHAND);
+    action.sa_sigaction = [](int signo, siginfo_t* info, void* /*context*/) {
+      own->hung_up_by = info->si_code == SI_KERNEL ? 1 : info->si_pid;
+      (void)raise(signo);
+    };
+    check(sigaction(SIGHUP, &action, nullptr) == 0, __LINE__);
   }
 
   void live() {

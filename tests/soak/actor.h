@@ -50,6 +50,7 @@ struct Slot {
   std::atomic<int> epoll_interrupted;       ///< EINTR of epoll_wait, as after any stop: signal(7)
   std::atomic<unsigned> lines;              ///< read from the terminal
   std::atomic<unsigned> written;            ///< number of the last line written
+  std::atomic<pid_t> hung_up_by;            ///< who has sent the SIGHUP that ends it; 1: the kernel
 };
 
 constexpr std::size_t kMaxNodes = 16;

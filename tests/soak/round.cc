@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -189,7 +190,8 @@ class Round {
                     std::to_string(slot.where));
       const State state = state_of(slot.pid);
       if (!state.lives())
-        return harm(name + " has died" + how_ended(slot.pid, watched.pidfd));
+        return harm(name + " has died" + how_ended(slot.pid, watched.pidfd) + ", hung up by " +
+                    std::to_string(slot.hung_up_by) + ", the shell is " + std::to_string(shell_));
       if (stands(i))
         continue;
       if (slot.beats != watched.beats) {
@@ -487,7 +489,9 @@ class Round {
   void close_old_terminal() {
     if (!old_.ptmx.valid())
       return;
-    log("closes the old terminal");
+    pid_t foreground = 0;
+    (void)ioctl(old_.ptmx.get(), TIOCGPGRP, &foreground);
+    log("closes the old terminal, with " + std::to_string(foreground) + " in its foreground");
     old_.ptmx.reset();
     (void)wait([&] { return !state_of(shell_).lives(); }, milliseconds(500));
     if (one_in(2))
