@@ -64,6 +64,8 @@ constexpr Behaviour kBehaviours[] = {
     {"blocked-tree", blocked_tree, "N: the same in N children; `release` ends them"},
     {"limited-calls", limited_calls,
      "threads in calls with a timeout; each says what the call gave when it ends"},
+    {"readers", readers,
+     "MS CALL...: threads that wait for input by these calls, -1 for ever; then echo-lines"},
     {"handlers", handlers, "signals with handlers arrive in read and poll; `check` counts"},
     {"line-modes", line_modes, "[locked]: a terminal in odd modes; `modes` says which it has"},
     {"fd-keeper", fd_keeper, "many descriptors on its terminal, shared with a child; `fds`"},

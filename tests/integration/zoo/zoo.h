@@ -38,6 +38,7 @@ int blocked(const Args& args);
 int blocked_tree(const Args& args);
 int limited_calls(const Args& args);
 int handlers(const Args& args);
+int readers(const Args& args);
 int line_modes(const Args& args);
 int fd_keeper(const Args& args);
 int fd_exhausted(const Args& args);
