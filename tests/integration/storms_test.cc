@@ -15,9 +15,11 @@
 namespace grab::test {
 namespace {
 
-/// Processes that storm; about as many more are there as their children. GRAB_STORM is for by hand.
+/// By hand: as many processes as GRAB_STORM says. A grab may refuse such a tree, if it leaves it.
+const char* const given = std::getenv("GRAB_STORM");
+
+/// Processes that storm; about as many more are there as their children.
 std::string storming_processes() {
-  const char* given = std::getenv("GRAB_STORM");
   return given != nullptr ? given : "16";
 }
 
@@ -41,11 +43,12 @@ TEST_P(Storm, IsMovedWholeAndHarmsNobody) {
   const auto shown = [&] { return (second.modes().c_lflag & ISIG) == 0; };
   ASSERT_TRUE(wait_until([&] { return refused() || shown(); }, Duration{30'000}))
       << all_transcripts();
-  // One that was refused goes on as it was, all of it; but it has to be moved.
-  EXPECT_FALSE(refused()) << all_transcripts();
+  // One that was refused goes on as it was, all of it; but a small one has to be moved.
+  EXPECT_TRUE(given != nullptr || !refused()) << all_transcripts();
   Shell& where = refused() ? first : second;
   where.type("check\r");
-  ASSERT_TRUE(where.expect("storm over: " + count + " of " + count + " well, ", Duration{20'000}));
+  ASSERT_TRUE(where.expect("storm over: " + count + " of " + count + " well, ",
+                           Duration{given != nullptr ? 45'000 : 20'000}));
   std::cout << GetParam() << ": " << (refused() ? "left" : "moved") << " with " << processes
             << " processes, " << where.unread().substr(0, where.unread().find('\r')) << "\n";
 }

@@ -390,6 +390,8 @@ class Round {
         continue;
       counts_.refusals++;
       log("refused: " + terminals_.back().shown);
+      std::fprintf(stderr, "tree %llu refused: %s", static_cast<unsigned long long>(options_.seed),
+                   terminals_.back().shown.c_str());
       if (now != before)
         harm("a grab of which nobody was killed has moved only some");
     }
