@@ -82,6 +82,17 @@ Result<BatchRun> BatchRun::look(const proc::Process& process, pid_t tid, int mem
   run.continue_pending_ =
       process.status.pending.has(SIGCONT) || process.status.shared_pending.has(SIGCONT);
   GRAB_TRY(run.stopped_, get_registers(tid));
+  // Kernel: a call that is handed to the program is a SIGSYS that cannot be blocked: with all
+  // signals blocked it kills. Source: kernel/entry/syscall_user_dispatch.c, force_sig_info_to_task.
+  if (has_syscall_user_dispatch(tid)) {
+    return fail(ErrorKind::kRefused,
+                run.name_ +
+                    " handles system calls itself (PR_SET_SYSCALL_USER_DISPATCH), those too"
+                    " that would move it");
+  }
+  // As root, with --force. Others make their calls under the filter, and see what it says.
+  if (process.status.seccomp != 0 && geteuid() == 0)
+    GRAB_CHECK(suspend_seccomp(tid));
   if (!arch::in_system_call(run.stopped_)) {
     const UniqueFd own = mem_fd < 0 ? open_memory(run.pid_) : UniqueFd();
     const std::uint64_t ip = arch::instruction_pointer(run.stopped_);

@@ -89,13 +89,15 @@ std::optional<Stopped> next_stop(pid_t tid) {
   // One that was killed between the two calls has nothing more to say before its end.
   return info.si_pid == 0 ? next_stop(tid) : std::optional(Stopped{found, stop()});
 }
+namespace {
+// Kernel: without PTRACE_O_EXITKILL a tracer that goes leaves its tracees running.
+// Source: ptrace(2), PTRACE_O_EXITKILL.
+constexpr std::uintptr_t kOptions = PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE |
+                                    PTRACE_O_TRACEVFORKDONE | PTRACE_O_TRACEEXEC |
+                                    PTRACE_O_TRACESYSGOOD;
+}  // namespace
 
 Status seize(pid_t tid) {
-  // Kernel: without PTRACE_O_EXITKILL a tracer that goes leaves its tracees running.
-  // Source: ptrace(2), PTRACE_O_EXITKILL.
-  constexpr std::uintptr_t kOptions = PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK |
-                                      PTRACE_O_TRACECLONE | PTRACE_O_TRACEVFORKDONE |
-                                      PTRACE_O_TRACEEXEC | PTRACE_O_TRACESYSGOOD;
   return request(PTRACE_SEIZE, "PTRACE_SEIZE", tid, 0, kOptions);
 }
 
@@ -152,6 +154,24 @@ Result<pid_t> get_event_pid(pid_t tid) {
   unsigned long message = 0;
   GRAB_CHECK(request(PTRACE_GETEVENTMSG, "PTRACE_GETEVENTMSG", tid, 0, &message));
   return static_cast<pid_t>(message);
+}
+
+// Kernel: the filters of a thread are not asked while a tracer with CAP_SYS_ADMIN, and without a
+// filter of its own, has this option set; it ends with the trace, and so does the exemption.
+// Source: ptrace(2) PTRACE_O_SUSPEND_SECCOMP, Linux >= 4.3; seen.
+Status suspend_seccomp(pid_t tid) {
+  constexpr std::uintptr_t kSuspendSeccomp = 1U << 21U;
+  return request(PTRACE_SETOPTIONS, "PTRACE_SETOPTIONS", tid, 0, kOptions | kSuspendSeccomp);
+}
+
+// Source: PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG, Linux >= 6.4.
+bool has_syscall_user_dispatch(pid_t tid) {
+  struct {  // struct ptrace_sud_config
+    std::uint64_t mode, selector, offset, length;
+  } config{};
+  constexpr int kGetConfig = 0x4211;
+  return ptrace(static_cast<Request>(kGetConfig), tid, sizeof config, &config) == 0 &&
+         config.mode != 0;
 }
 
 // Kernel: a thread that leaves a restartable sequence other than by its end must go on at the abort

@@ -70,6 +70,14 @@ struct Stopped {
 [[nodiscard]] Result<pid_t> get_event_pid(
     pid_t tid);  ///< the new thread of a fork, vfork or clone stop
 
+/// Until it is detached, no seccomp filter is asked about its calls. Errors: kPermission if we are
+/// not root, or under a filter ourselves.
+[[nodiscard]] Status suspend_seccomp(pid_t tid);
+
+/// Whether calls that it makes from some addresses are handed to a handler of its own
+/// (PR_SET_SYSCALL_USER_DISPATCH). No on kernels that do not tell.
+[[nodiscard]] bool has_syscall_user_dispatch(pid_t tid);
+
 /// Where a thread stopped in user mode at `ip` has to go on: at the abort address if it was inside
 /// a restartable sequence, else at `ip`.
 [[nodiscard]] std::uint64_t after_restartable_sequence(pid_t tid, int mem_fd, std::uint64_t ip);

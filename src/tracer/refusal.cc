@@ -124,7 +124,10 @@ Status check_kind(const Process& process, const proc::Self& self, const MoveOpti
         ErrorKind::kRefused,
         name +
             " runs under a seccomp filter, which may kill it for a system call made on its behalf",
-        "--force tries all the same");
+        self.euid == 0
+            ? "--force suspends the filter for the milliseconds of the move; it may kill "
+              "the program if grab is killed within them"
+            : "--force tries all the same; as root it suspends the filter meanwhile");
   }
   if (process.ns.pid != self.ns.pid || process.ns.user != self.ns.user) {
     return fail(ErrorKind::kUnsupported, name +

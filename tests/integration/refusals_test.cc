@@ -220,6 +220,8 @@ TEST_F(Refusals, OfASeccompFilterUnlessForced) {
 }
 
 TEST_F(Refusals, OfAFilterThatForbidsTheMoveLeavesAllAsItWas) {
+  if (::geteuid() == 0)
+    GTEST_SKIP() << "root suspends the filter";
   Shell first("bash");
   SecondTerminal second;
   const pid_t pid = first.start("tracee_zoo seccomp deny-setsid");
@@ -227,6 +229,32 @@ TEST_F(Refusals, OfAFilterThatForbidsTheMoveLeavesAllAsItWas) {
   const auto outcome = second.grab_and_wait("--force " + both_forms(pid));
   EXPECT_THAT(outcome.status, testing::AnyOf(kFailed, kPermission)) << outcome.text;
   EXPECT_TRUE(is_one_sentence(outcome));
+  EXPECT_TRUE(unchanged.holds());
+  first.type("hello\r");
+  EXPECT_TRUE(first.expect("got: hello"));
+}
+
+TEST_F(Refusals, OfAFilterIsNoneForRootWhoForcesItAndItIsInForceAgainAfterwards) {
+  if (::geteuid() != 0)
+    GTEST_SKIP() << "only root can suspend a filter";
+  Shell first("bash");
+  SecondTerminal second;
+  const pid_t pid = first.start("tracee_zoo seccomp kill");
+  const auto outcome = second.grab_and_wait(both_forms(pid));
+  expect_refused(outcome, kFailed, "suspends the filter");
+  ASSERT_TRUE(grabs_tree(second, first, pid, "--force"));
+  ASSERT_TRUE(second.echoes("hello"));
+  second.type("report\r");  // it asks for its terminal by an ioctl(2)
+  EXPECT_TRUE(second.expect_grab_ended(128 + SIGSYS));
+}
+
+TEST_F(Refusals, OfSyscallUserDispatch) {
+  Shell first("bash");
+  SecondTerminal second;
+  const pid_t pid = first.start("tracee_zoo user-dispatch");
+  const Unchanged unchanged(first, tree_of(pid));
+  const auto outcome = second.grab_and_wait(both_forms(pid));
+  expect_refused(outcome, kFailed, "PR_SET_SYSCALL_USER_DISPATCH");
   EXPECT_TRUE(unchanged.holds());
   first.type("hello\r");
   EXPECT_TRUE(first.expect("got: hello"));

@@ -212,14 +212,21 @@ int exec_storm(const Args& args) {
 }
 
 int seccomp_filter(const Args& args) {
-  const bool deny = !args.empty() && args[0] == "deny-setsid";
-  sock_filter code[] = {
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<unsigned>(deny ? SYS_setsid : -1), 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EACCES),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  const std::string which = args.empty() ? "allow" : args[0];
+  const auto answer = which == "kill" ? SECCOMP_RET_KILL_PROCESS : SECCOMP_RET_ERRNO | EACCES;
+  std::vector<sock_filter> code = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr))};
+  const auto add = [&](long number) {
+    code.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<unsigned>(number), 0, 1));
+    code.push_back(BPF_STMT(BPF_RET | BPF_K, answer));
   };
-  const sock_fprog program{sizeof code / sizeof code[0], code};
+  if (which == "deny-setsid")
+    add(SYS_setsid);
+  for (const long number : {SYS_setsid, SYS_setpgid, SYS_ioctl, SYS_dup3, SYS_pidfd_getfd}) {
+    if (which == "kill")
+      add(number);
+  }
+  code.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
+  const sock_fprog program{static_cast<unsigned short>(code.size()), code.data()};
   must(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "PR_SET_NO_NEW_PRIVS");
   must(::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), "PR_SET_SECCOMP");
   say_ready();
