@@ -92,7 +92,16 @@ TEST_P(Telling, ThatFailsHarmsNeitherTheShellNorTheTree) {
       },
       true);
   ASSERT_GT(steps.names.size(), 2U);
-  for (const std::string& step : steps.names) {
+  // Sometimes the shell makes some calls on its way to the prompt, sometimes a hundred: of those
+  // every fifth.
+  constexpr std::size_t kAll = 30;
+  constexpr std::size_t kEvery = 5;
+  int failed = 0;
+  for (std::size_t i = 0; i < steps.names.size(); i++) {
+    if (i >= kAll && i % kEvery != 0 && i + 1 != steps.names.size())
+      continue;
+    failed++;
+    const std::string& step = steps.names[i];
     SCOPED_TRACE(step);
     Tree tree(GetParam());
     FaultyGrab grab(translated(step, steps.numbers, tree.numbers()), tree.grab_arguments());
@@ -105,7 +114,7 @@ TEST_P(Telling, ThatFailsHarmsNeitherTheShellNorTheTree) {
     grab.terminal().type("exit 0\r");
     EXPECT_TRUE(tree.shell().answers());
   }
-  std::cout << steps.names.size() << " steps of telling the shell failed\n";
+  std::cout << failed << " of " << steps.names.size() << " steps of telling the shell failed\n";
 }
 
 const Kind kTold[] = {
