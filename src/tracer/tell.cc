@@ -44,9 +44,10 @@ void set_up_sigchld() {
 [[noreturn]] void run_teller(const Telling& telling, Progress& progress, int done,
                              const std::function<void(const std::string&)>& notice) {
   (void)prctl(PR_SET_NAME, "grab-tracer");
-  // Kernel: a group that becomes orphaned with a stopped member gets SIGHUP and SIGCONT. The starter,
-  // in this session and another group, ends now: a teller that somebody has stopped would be killed,
-  // and the tracer that starts it again with it. Source: kernel/exit.c kill_orphaned_pgrp(); seen.
+  // Kernel: a group that becomes orphaned with a stopped member gets SIGHUP and SIGCONT. The
+  // starter, in this session and another group, ends now: a teller that somebody has stopped would
+  // be killed, and the tracer that starts it again with it. Source: kernel/exit.c
+  // kill_orphaned_pgrp(); seen.
   (void)setsid();
   ShellFollower follower(telling, progress);
   Status told = follower.seize_all();
