@@ -114,7 +114,8 @@ TEST(Relay, GoesOnWhileAProcessThatWasMovedHasTheTerminalClosedForATime) {
   say("g", go.write.get());
   user.expect("reopened\r\n");
   const Outcome outcome = user.wait_end();
-  EXPECT_TRUE(outcome.has_status && outcome.status == 0);
+  ASSERT_TRUE(outcome.has_status) << outcome.error.data();
+  EXPECT_EQ(outcome.status, 0);
 }
 
 TEST(Relay, RemembersHowATreeEndedForAnHourThatNobodyAsks) {
