@@ -235,6 +235,7 @@ void Server::on_ptmx(int status, int events) {
 // Source: n_tty_read(), tty_buffer_flush_work(); seen with perf(1).
 void Server::read_output() {
   std::size_t total = 0;
+  bool tree_ended = false;
   while (core_.wants_output() && total < kReadBatch) {
     const std::span<char> space = core_.output_space();
     const ssize_t n = ::read(setup_.ptmx.get(), space.data(), space.size());
@@ -253,9 +254,11 @@ void Server::read_output() {
       core_.output_idle();
       return;
     } else {
-      if (tree_.has_ended_with_hangup())
-        tree_has_ended();
-      return;
+      if (tree_ended)
+        return tree_has_ended();
+      if (!tree_.has_ended_with_hangup())
+        return;
+      tree_ended = true;  // between that read and its end it may have written: once more
     }
   }
 }
