@@ -46,6 +46,10 @@ std::optional<termios2> modes_of(int fd) {
   return fd >= 0 && ioctl(fd, TCGETS2, &modes) == 0 ? std::optional(modes) : std::nullopt;
 }
 
+bool is_raw(const termios2& modes) {
+  return (modes.c_lflag & (ICANON | ECHO)) == 0;
+}
+
 /// Only root can lock modes; whoever else grabs leaves the lock behind.
 void copy_locks(int old_fd, int new_fd) {
   termios locked{};
@@ -193,7 +197,7 @@ std::string take_type_ahead(int old_fd) {
 
 bool is_raw(int fd) {
   const auto modes = modes_of(fd);
-  return modes && (modes->c_lflag & (ICANON | ECHO)) == 0;
+  return modes && is_raw(*modes);
 }
 
 void clean_old_terminal(int old_fd, int ptmx, std::string_view term) {
@@ -205,7 +209,7 @@ void clean_old_terminal(int old_fd, int ptmx, std::string_view term) {
   if (!modes || (modes->c_lflag & line_modes) == line_modes)
     return;
   const TerminalKind kind = terminal_kind(term);
-  if ((modes->c_lflag & line_modes) == 0 && kind != TerminalKind::kUnknown)
+  if (is_raw(*modes) && kind != TerminalKind::kUnknown)
     pass_on_screen(old_terminal.get(), ptmx, *modes, kind);
   const termios2 usual = make_usual(*modes);
   (void)ioctl(old_terminal.get(), TCSETS2, &usual);

@@ -222,16 +222,19 @@ Moved complete(pid_t named, MoveOptions options, const MoveFor& whom, Moved unfi
   return unfinished;
 }
 
+Result<proc::TreeReader> open_reader(pid_t named, const MoveOptions& options) {
+  return proc::TreeReader::open(named, {.force_stdio = options.force_stdio, .also = options.also});
+}
+
 }  // namespace
 
 Result<proc::Snapshot> look(pid_t named, const MoveOptions& options) {
-  GRAB_TRY(auto reader, proc::TreeReader::open(
-                            named, {.force_stdio = options.force_stdio, .also = options.also}));
+  GRAB_TRY(auto reader, open_reader(named, options));
   return reader.read();
 }
 
 Result<Survey> survey(pid_t named, const MoveOptions& options) {
-  GRAB_TRY(auto reader, proc::TreeReader::open(named, {.force_stdio = options.force_stdio}));
+  GRAB_TRY(auto reader, open_reader(named, options));
   GRAB_TRY(auto snapshot, reader.read());
   GRAB_TRY(auto plan, plan_move(snapshot, options));
   GRAB_CHECK(check_screen(snapshot, plan, reader.old_terminal_fd(), options));
