@@ -127,6 +127,9 @@ struct WaitCall {
 /// or a signal comes: wait4(2) and waitid(2) that block, sigsuspend(2), sigtimedwait(2), pause(2),
 /// and futex(2), by which a handler (fish) or another thread (nushell) wakes it.
 [[nodiscard]] bool sleeps_for_child(const Registers& interrupted);
+/// Whether a process is entering one of these calls, or goes on with a poll(2), nanosleep(2) or
+/// futex(2) that was interrupted: restart_syscall(2).
+[[nodiscard]] bool entering_sleep(const Registers& at_entry);
 /// Whether a process is entering a call that waits for input: read(2), poll(2), select(2),
 /// epoll_wait(2) and their kin.
 [[nodiscard]] bool entering_read(const Registers& at_entry);

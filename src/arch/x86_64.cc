@@ -382,6 +382,13 @@ bool sleeps_for_child(const Registers& interrupted) {
   }
 }
 
+bool entering_sleep(const Registers& at_entry) {
+  const user_regs_struct regs = unpack(at_entry);
+  if (static_cast<std::int64_t>(regs.rax) != -ENOSYS)
+    return false;
+  return regs.orig_rax == SYS_restart_syscall || sleeps_for_child(at_entry);
+}
+
 bool entering_read(const Registers& at_entry) {
   const user_regs_struct regs = unpack(at_entry);
   if (static_cast<std::int64_t>(regs.rax) != -ENOSYS)

@@ -169,6 +169,7 @@ bool ShellFollower::is_thread_of_shell(pid_t tid) {
 }
 
 ShellFollower::Event ShellFollower::handle(pid_t tid, const Stop& stop) {
+  is_waiting_ = is_waiting_ && tid != telling_.shell;
   switch (stop.kind()) {
     case StopKind::kGroupStop:
       (void)listen(tid);
@@ -217,6 +218,8 @@ void ShellFollower::at_system_call(pid_t tid) {
     return;
   const bool reads = arch::entering_read(*regs);
   in_wait_ = in_wait_ && !reads;
+  if (tid == telling_.shell)
+    is_waiting_ = reads || arch::entering_sleep(*regs);
   // bash that is hung up reads its history, to shorten it, before it hangs up its jobs.
   at_prompt_ = at_prompt_ || (reads && is_told() && !hung_up_);
   if (const auto wait = arch::entering_wait(*regs); wait && !in_wait_)
@@ -309,15 +312,20 @@ bool ShellFollower::job_has_ended() const {
 
 /// Waits for the next stop, but not beyond the time when the shell is to get a SIGCHLD to make it
 /// look for children.
+// Kernel: a write to a terminal with a signal pending returns before it has written anything; with
+// a handler without SA_RESTART that is EINTR -> a shell (busybox) that is kicked as it writes its
+// prompt shows none. It is kicked in calls only in which it waits and is used to SIGCHLD. Source:
+// drivers/tty/n_tty.c n_tty_write; seen.
 void ShellFollower::kick(Clock::time_point deadline) {
   const auto now = Clock::now();
   const auto kick_at = std::max(last_stop_ + kQuiet, last_kick_ + kKickAgain);
-  if (now >= kick_at && !in_wait_) {
+  const bool may_kick = is_waiting_ && !in_wait_;
+  if (may_kick && now >= kick_at) {
     (void)kill(telling_.shell, SIGCHLD);
     last_kick_ = now;
     return;
   }
-  const auto next = in_wait_ ? deadline : std::min(kick_at, deadline);
+  const auto next = may_kick ? std::min(kick_at, deadline) : deadline;
   const std::chrono::nanoseconds left = next - now;
   sigset_t set;
   sigemptyset(&set);

@@ -75,7 +75,8 @@ class ShellFollower {
   bool waited_ = false;        ///< it was told when it waited for the job and did nothing else
   Clock::time_point last_stop_;
   Clock::time_point last_kick_;
-  bool in_wait_ = false;  ///< it has not yet left its builtin `wait`
+  bool in_wait_ = false;     ///< it has not yet left its builtin `wait`
+  bool is_waiting_ = false;  ///< its last stop was at the entry of a call that waits
 };
 
 }  // namespace grab::tracer

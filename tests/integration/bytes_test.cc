@@ -47,13 +47,6 @@ std::optional<std::size_t> seam_of(const std::string& all, const std::string& on
   return std::nullopt;
 }
 
-/// Waits in a write(2) to its terminal.
-bool waits_in_write(pid_t pid) {
-  const std::string call = read_file("/proc/" + std::to_string(pid) + "/syscall");
-  const auto stat = read_stat(pid);
-  return call.rfind("1 0x1 ", 0) == 0 && stat && stat->state == 'S';
-}
-
 /// Modes of the terminal, and what stops its output.
 struct Blocked {
   const char* name;

@@ -231,6 +231,27 @@ TEST_P(OldShell, KeepsItsOtherJobs) {
   EXPECT_TRUE(first.expect("got: hello old"));
 }
 
+// Others write again what a signal has kept them from writing.
+TEST_F(GrabTest, BusyboxLosesNoPromptThatItIsShowingWhenItIsTold) {
+  if (!installed("busybox"))
+    GTEST_SKIP() << "busybox is not installed";
+  constexpr int kLines = 3000;  // with their prompts more than a terminal holds
+  Shell first("busybox");
+  SecondTerminal second;
+  const pid_t pid = first.start("tracee_zoo count 1000000000 5000 &");
+  ASSERT_TRUE(first.answers());
+  first.skip_shown();
+  first.stop_reading();
+  first.type(std::string(kLines, '\r'));
+  ASSERT_TRUE(wait_until([&] { return waits_in_write(first.pid()); }));
+  ASSERT_TRUE(grabs_tree(second, first, pid));
+  ASSERT_TRUE(second.expect("n0"));
+  first.read_on();
+  for (int i = 0; i < kLines; ++i)
+    ASSERT_TRUE(first.expect_prompt()) << "prompt " << i;
+  EXPECT_TRUE(first.answers());
+}
+
 TEST_P(OldShell, StaysUsableWhenTheTreeEnds) {
   Shell first(GetParam());
   SecondTerminal second;

@@ -150,6 +150,12 @@ bool is_traced(pid_t pid) {
   });
 }
 
+bool waits_in_write(pid_t pid) {
+  const std::string call = slurp(proc_path(pid, "syscall"));
+  const auto stat = read_stat(pid);
+  return call.rfind("1 0x", 0) == 0 && stat && stat->state == 'S';
+}
+
 std::map<int, FdFacts> fds_of(pid_t pid) {
   std::map<int, FdFacts> fds;
   for (const int fd : numbers_in(proc_path(pid, "fd"))) {

@@ -45,6 +45,7 @@ struct ProcStat {
 [[nodiscard]] bool is_zombie(pid_t pid);
 [[nodiscard]] bool is_stopped(pid_t pid);  ///< group-stop: state T
 [[nodiscard]] bool is_traced(pid_t pid);
+[[nodiscard]] bool waits_in_write(pid_t pid);  ///< sleeps in a write(2)
 
 struct FdFacts {
   std::string target;  ///< what /proc/PID/fd/N leads to
