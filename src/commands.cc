@@ -59,12 +59,14 @@ tl::unexpected<Error> none_found(const std::string& target, const std::vector<st
   return fail(ErrorKind::kGone, "there is no tree of the name or process id " + target, hint);
 }
 
-std::vector<proc::ProcessId> parse_tree_text(const std::string& text) {
-  std::vector<proc::ProcessId> processes;
+void parse_tree_text(const std::string& text, KnownTree& tree) {
   std::istringstream lines(text);
   for (proc::ProcessId process; lines >> process.pid >> process.start_time;)
-    processes.push_back(process);
-  return processes;
+    tree.processes.push_back(process);
+  lines.clear();  // of the word at which that ended
+  std::string word;
+  for (dev_t terminal = 0; lines >> word >> terminal;)
+    tree.terminals.push_back(terminal);
 }
 
 bool lives(const proc::ProcessId& process) {
@@ -83,7 +85,8 @@ std::optional<KnownTree> ask_for_tree(Found found, uid_t relay, int limit_ms) {
   const Result<std::string> text = relay::ask_tree_text(found.connection, limit_ms);
   if (!text || found.status.state == message::Status::State::kEnded)
     return std::nullopt;
-  KnownTree tree{std::move(found.status), parse_tree_text(*text)};
+  KnownTree tree{std::move(found.status), {}, {}};
+  parse_tree_text(*text, tree);
   std::erase_if(tree.processes, [relay](const proc::ProcessId& process) {
     return !lives(process) || !may_speak_for(relay, process.pid);
   });
@@ -103,6 +106,7 @@ bool has_at_its_top(const KnownTree& tree, pid_t pid) {
 
 std::optional<KnownTree> find_tree_of(pid_t pid, int limit_ms) {
   std::optional<KnownTree> best;
+  std::vector<dev_t> terminals;
   const auto directories = relay::directories_to_search();
   if (!directories)
     return best;
@@ -114,9 +118,17 @@ std::optional<KnownTree> find_tree_of(pid_t pid, int limit_ms) {
           found ? relay::peer_of(found->connection.fd()) : Result<relay::Peer>();
       auto tree = found && peer ? ask_for_tree(std::move(*found), peer->uid, limit_ms)
                                 : std::optional<KnownTree>();
-      if (tree && has_at_its_top(*tree, pid) && (!best || tree->status.since > best->status.since))
+      if (!tree || !has_at_its_top(*tree, pid))
+        continue;
+      terminals.insert(terminals.end(), tree->terminals.begin(), tree->terminals.end());
+      if (!best || tree->status.since > best->status.since)
         best = std::move(tree);
     }
+  }
+  if (best) {
+    std::sort(terminals.begin(), terminals.end());
+    terminals.erase(std::unique(terminals.begin(), terminals.end()), terminals.end());
+    best->terminals = std::move(terminals);
   }
   return best;
 }

@@ -30,6 +30,9 @@ struct Found {
 struct KnownTree {
   relay::message::Status status;
   std::vector<proc::ProcessId> processes;  ///< all that were moved; root is the first
+  /// On which they are, or were and may be still, where a move was broken off: what all relays know
+  /// that show a part of the tree.
+  std::vector<dev_t> terminals;
 };
 /// The tree that was moved with that process: as its root, or as one of those that were started
 /// beside it. (What was started below them is a tree of its own.) Nothing if no relay that answers

@@ -476,6 +476,7 @@ Status follow_earlier_move(cli::Options& options) {
   if (options.move.whole_tree) {
     options.pid = tree->processes.front().pid;
     options.move.also = tree->processes;
+    options.move.also_from = tree->terminals;
   }
   return {};
 }

@@ -128,6 +128,7 @@ relay::MovedTree to_moved_tree(const tracer::Moved& moved) {
   tree.name = moved.root_name;
   for (const tracer::Moved::Process& process : moved.processes)
     tree.processes.push_back({process.pid, process.start_time});
+  tree.terminals.assign(moved.old_devices.begin(), moved.old_devices.end());
   tree.status_pid = moved.status_pid;
   tree.job_pgid = moved.job_pgid;
   tree.kernel_signals_job = moved.topology != tracer::Topology::kKeepSession;

@@ -3,6 +3,7 @@
 
 #include <sys/ioctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -62,6 +63,8 @@ struct TreeReader::State {
   Result<void> identify_terminals(How how, bool* changed);
   void use_given_terminals(bool* changed);
   dev_t terminal_left();
+  dev_t terminal_left_without_session();
+  static bool has_open(Node& node, dev_t terminal);
   std::vector<Node*> refresh_members();
   Result<void> read_members(const std::vector<Node*>& nodes);
   void find_shared_tables();
@@ -103,7 +106,34 @@ dev_t TreeReader::State::terminal_left() {
         members.find(stat->sid) == nullptr)
       return stat->tty;
   }
+  return terminal_left_without_session();
+}
+
+// The same for one that was moved as root's follower, which has no controlling terminal since then.
+dev_t TreeReader::State::terminal_left_without_session() {
+  std::string text;
+  for (Node* node : members.ordered()) {
+    if (options.also_from.empty() || node->zombie || !node->files.read("stat", text))
+      continue;
+    const Result<Stat> stat = parse_stat(text);
+    if (!stat || stat->tty != 0)
+      continue;
+    for (const dev_t terminal : options.also_from) {
+      if (terminal != old_terminal.device() && has_open(*node, terminal))
+        return terminal;
+    }
+  }
   return 0;
+}
+
+bool TreeReader::State::has_open(Node& node, dev_t terminal) {
+  const Result<std::vector<int>> fds = node.files.list_fds();
+  const Result<UsableFd> folder = node.files.fd_directory();
+  return fds && folder && std::any_of(fds->begin(), fds->end(), [&](int fd) {
+           struct stat st {};
+           return ::fstatat(folder->get(), std::to_string(fd).c_str(), &st, 0) == 0 &&
+                  S_ISCHR(st.st_mode) && st.st_rdev == terminal;
+         });
 }
 
 // Which terminals are old. *changed: others than at the last reading.

@@ -20,6 +20,8 @@ class TreeReader {
     bool force_stdio = false;  ///< move root's descriptors 0-2 whatever they are
     /// Whom an earlier move has parted from the named process; those of them that live are members.
     std::vector<ProcessId> also = {};
+    /// The terminals that such a move may have left them on.
+    std::vector<dev_t> also_from = {};
     /// What a move that was broken off had set out from; empty: the terminal of the named process,
     /// and the one that such a move has left others on.
     std::vector<dev_t> old_terminals = {};

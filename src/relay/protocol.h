@@ -217,8 +217,9 @@ struct Failed {
   friend bool operator==(const Failed&, const Failed&) = default;
 };
 /// Who was moved: for each process its pid, a space, its start time as in /proc/PID/stat and a
-/// newline; root's line first. Of any length: encode() makes several of it, all but the last with
-/// `more`.
+/// newline; root's line first. Then the terminals on which they may be, the relay's own first: the
+/// word "terminal", a space, its dev_t as a number and a newline. Of any length: encode() makes
+/// several of it, all but the last with `more`.
 struct TreeText {
   static constexpr FrameType kFrame{74, "TreeText", Side::kRelay};
   bool more = false;

@@ -25,6 +25,7 @@ struct ProcessRef {
 struct MovedTree {
   std::string name;                   ///< for messages; already printable
   std::vector<ProcessRef> processes;  ///< all that were moved
+  std::vector<dev_t> terminals;       ///< that they were moved off, some of them maybe not
   pid_t status_pid = 0;               ///< the process whose exit status is the tree's
   pid_t job_pgid = 0;                 ///< root's group after the move
   bool kernel_signals_job =

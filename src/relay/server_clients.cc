@@ -566,7 +566,10 @@ void Server::handle(Client& client, message::AskTree& /*ask*/) {
   for (const ProcessRef& process : tree.processes)
     (process.pid == root ? first : others) +=
         std::to_string(process.pid) + " " + std::to_string(process.start_time) + "\n";
-  send(client, message::TreeText{false, first + others});
+  std::string terminals = "terminal " + std::to_string(pts_number(setup_.ptmx.get())) + "\n";
+  for (const dev_t terminal : tree.terminals)
+    terminals += "terminal " + std::to_string(terminal) + "\n";
+  send(client, message::TreeText{false, first + others + terminals});
 }
 
 // The decoder lets only a viewer's messages through; Hello is all that is left.

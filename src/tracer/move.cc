@@ -72,7 +72,9 @@ class Move {
 
  private:
   [[nodiscard]] proc::TreeReader::Options reader_options() const {
-    proc::TreeReader::Options options{.force_stdio = options_.force_stdio, .also = options_.also};
+    proc::TreeReader::Options options{.force_stdio = options_.force_stdio,
+                                      .also = options_.also,
+                                      .also_from = options_.also_from};
     if (ends_.unfinished == nullptr)
       return options;
     for (const Moved::Process& process : ends_.unfinished->processes)
@@ -487,6 +489,8 @@ class Move {
     moved.old_devices = {snapshot_.old_terminal.device};
     if (snapshot_.left_terminal.device != 0)
       moved.old_devices.push_back(snapshot_.left_terminal.device);
+    moved.old_devices.insert(moved.old_devices.end(), options_.also_from.begin(),
+                             options_.also_from.end());
     moved.root_name = name_of(*snapshot_.find(plan_.root));
     moved.old_terminal = snapshot_.old_terminal.name;
     // Where the kernel does not send what ^C and ^Z mean, the relay does.

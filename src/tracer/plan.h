@@ -28,6 +28,8 @@ struct MoveOptions {
 
   /// Of a tree that was moved before: whom that has parted from the named process.
   std::vector<proc::ProcessId> also = {};
+  /// And the terminals that those may have been left on.
+  std::vector<dev_t> also_from = {};
 };
 
 /// How root leaves the old terminal (docs/architecture.md has the three pictures).

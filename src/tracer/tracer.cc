@@ -223,7 +223,9 @@ Moved complete(pid_t named, MoveOptions options, const MoveFor& whom, Moved unfi
 }
 
 Result<proc::TreeReader> open_reader(pid_t named, const MoveOptions& options) {
-  return proc::TreeReader::open(named, {.force_stdio = options.force_stdio, .also = options.also});
+  return proc::TreeReader::open(
+      named,
+      {.force_stdio = options.force_stdio, .also = options.also, .also_from = options.also_from});
 }
 
 }  // namespace

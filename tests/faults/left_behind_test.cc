@@ -97,30 +97,55 @@ TEST_F(LeftBehind, AMoveWhoseTracerIsKilledInTheCommitIsCompleted) {
   EXPECT_THAT(grab.said(), testing::Not(testing::HasSubstr("warning: ")));
 }
 
+// Kills the tracer that has stopped at its step, and each that follows it, until grab gives up and
+// shows what it has.
+testing::AssertionResult moves_a_part(FaultyGrab& grab) {
+  const auto shows = [&] { return (grab.terminal().modes().c_lflag & ISIG) == 0; };
+  for (int killed = 0; !shows() && killed < 20; ++killed) {
+    if (!wait_until([&] { return shows() || stopped_tracer(); }))
+      return testing::AssertionFailure() << grab.said();
+    if (const auto tracer = stopped_tracer()) {
+      ::kill(*tracer, SIGKILL);
+      (void)wait_until([&] { return !is_alive(*tracer); });
+    }
+  }
+  return grab.terminal().expect("may be left on");
+}
+
+std::vector<std::string> once_more(const Tree& tree) {
+  std::vector<std::string> arguments = tree.grab_arguments();
+  arguments.emplace_back("--force");
+  return arguments;
+}
+
 TEST_F(LeftBehind, ATreeThatIsMovedInPartWorksFromBothHalvesAndASecondGrabMovesTheRest) {
   Tree tree(kParted);
   FaultyGrab first(commit_of_last(tree), tree.grab_arguments());
-  const auto shows = [&] { return (first.terminal().modes().c_lflag & ISIG) == 0; };
-  for (int killed = 0; !shows(); ++killed) {  // one that is killed is followed by another
-    ASSERT_LT(killed, 20);
-    ASSERT_TRUE(wait_until([&] { return shows() || stopped_tracer(); })) << first.said();
-    if (const auto tracer = stopped_tracer()) {
-      ::kill(*tracer, SIGKILL);
-      ASSERT_TRUE(wait_until([&] { return !is_alive(*tracer); }));
-    }
-  }
-  EXPECT_TRUE(first.terminal().expect("may be left on")) << first.said();
-  ASSERT_FALSE(tree.has_left());
+  ASSERT_TRUE(moves_a_part(first));
   first.terminal().type("from here\r");
   EXPECT_TRUE(tree.shell().expect("got: from here"));
   EXPECT_TRUE(tree.shell().answers());
-  std::vector<std::string> once_more = tree.grab_arguments();
-  once_more.emplace_back("--force");
-  FaultyGrab second("", once_more);
+  FaultyGrab second("", once_more(tree));
   second.wait();
   ASSERT_TRUE(second.shows_the_tree()) << second.said();
   EXPECT_TRUE(tree.has_left());
   EXPECT_TRUE(tree.works_on(second.terminal()));
+  EXPECT_TRUE(tree.shell().answers());
+}
+
+TEST_F(LeftBehind, ATreeThatIsMovedOnceMoreInPartIsMovedWholeByTheNext) {
+  Tree tree(kParted);
+  FaultyGrab first("", tree.grab_arguments());
+  first.wait();
+  ASSERT_TRUE(tree.works_on(first.terminal()));
+  FaultyGrab second(commit_of_last(tree), once_more(tree));
+  ASSERT_TRUE(moves_a_part(second));
+  second.terminal().type("from here\r");
+  EXPECT_TRUE(first.terminal().expect("got: from here"));
+  FaultyGrab third("", once_more(tree));
+  third.wait();
+  ASSERT_TRUE(third.shows_the_tree()) << third.said();
+  EXPECT_TRUE(tree.works_on(third.terminal()));
   EXPECT_TRUE(tree.shell().answers());
 }
 
