@@ -32,6 +32,8 @@ std::vector<pid_t> children_of_job(const Snapshot& snapshot, pid_t parent, pid_t
 /// What makes that shell forget the job: no job number, which is in its memory, is needed.
 std::string disown_command(const Process& shell, pid_t root) {
   const std::string pid = std::to_string(root);
+  if (shell.stat.comm == "xonsh")
+    return "disown";  // of the last job; it takes no process id
   return shell.stat.comm == "zsh" ? "disown %${(k)jobstates[(R)*:" + pid + "=*]}" : "disown " + pid;
 }
 
@@ -48,7 +50,14 @@ bool forgets_at_once(const Process& shell) {
   return signals_no_job(shell) || shell.stat.comm == "zsh" || shell.stat.comm == "fish";
 }
 
+bool kills_stopped_jobs(const Process& shell) {
+  return shell.stat.comm == "nu";
+}
+
 std::string advice_for(const Process& shell, pid_t root) {
+  if (kills_stopped_jobs(shell))
+    return "type `job unfreeze` in " + name_of(shell) +
+           " if the job was stopped there: it kills such jobs when it is left";
   if (signals_no_job(shell))
     return name_of(shell) + " may go on listing its job, but signals none when it ends";
   return "type `" + disown_command(shell, root) + "` in " + name_of(shell) +
@@ -137,6 +146,8 @@ TellShell decide_telling(const Snapshot& snapshot, const Process& root, pid_t pg
     return tell;
   }
   tell.how = TellShell::How::kTold;
+  // It asks after a job that is stopped only when it is to go on.
+  tell.by_hand_too = kills_stopped_jobs(parent) && root.stat.state == 'T';
   // Shells break off the rest of the command line after a job that SIGINT has ended, as after ^C; a
   // job in the background they only report, and "Hangup" is what has happened to its terminal.
   tell.wait_status = foreground ? SIGINT : SIGHUP;

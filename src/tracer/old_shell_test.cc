@@ -133,6 +133,7 @@ TEST(OldShell, ThatCannotBeTracedIsNamedWithWhatWorksInIt) {
   };
   EXPECT_THAT(advice_in("bash"), HasSubstr("`disown 200` in 100 (bash)"));
   EXPECT_THAT(advice_in("fish"), HasSubstr("`disown 200` in 100 (fish)"));
+  EXPECT_THAT(advice_in("nu"), HasSubstr("`job unfreeze` in 100 (nu)"));
   EXPECT_THAT(advice_in("zsh"), HasSubstr("`disown %${(k)jobstates[(R)*:200=*]}` in 100 (zsh)"));
   for (const char* const name : {"dash", "busybox", "mksh", "ksh93", "tcsh", "yash"})
     EXPECT_THAT(advice_in(name), HasSubstr("signals none when it ends")) << name;

@@ -463,6 +463,8 @@ Result<MovePlan> plan_move(const Snapshot& snapshot, const MoveOptions& options)
                             is_interactive_shell(*snapshot.parent);
   if (shell_untold && plan.topology != Topology::kSessionLeader)
     plan.warnings.push_back("the old shell is not told that its job has gone: " + plan.tell.why);
+  if (plan.tell.by_hand_too)
+    plan.warnings.push_back(plan.tell.advice);
   if (options.keep_job) {
     plan.tell.how = TellShell::How::kNobody;
     plan.tell.why = "asked for by --keep-job";

@@ -108,11 +108,12 @@ struct TellShell {
   pid_t job_pgid = 0;                  ///< the job's group as the shell knows it
   std::vector<pid_t> children;         ///< its children of the job
   int wait_status = 0;
-  bool background = false;  ///< the shell does not wait for the job just now
-  bool guard = false;       ///< it hangs up jobs that have ended: see Telling
-  bool again = false;       ///< an earlier grab may have told it
-  std::string why;          ///< for people
-  std::string advice;       ///< what to do by hand if it can not be told
+  bool background = false;   ///< the shell does not wait for the job just now
+  bool guard = false;        ///< it hangs up jobs that have ended: see Telling
+  bool again = false;        ///< an earlier grab may have told it
+  std::string why;           ///< for people
+  std::string advice;        ///< what to do by hand if it can not be told
+  bool by_hand_too = false;  ///< that is to be done in any case
 };
 
 /// Where the new pts takes its modes from.

@@ -232,10 +232,9 @@ void ShellFollower::at_system_call(pid_t tid) {
 void ShellFollower::answer(pid_t tid, const arch::Registers& regs, const arch::WaitCall& wait) {
   for (std::size_t i = 0; i < telling_.children.size(); i++) {
     const pid_t child = telling_.children[i];
-    if (progress_.steps[i].load() == Step::kTold || !asks_for(wait, child))
+    const bool again = progress_.steps[i].load() == Step::kTold;
+    if (!(again ? names(wait, child) : asks_for(wait, child)) || !write_answer(wait, child))
       continue;
-    if (!write_answer(wait, child))
-      return;
     // Before the second of these calls the shell waits as it did; behind it, it has been told.
     next_command_ = false;
     waited_ = waited_ || (wait.options & WNOHANG) == 0;
@@ -244,6 +243,10 @@ void ShellFollower::answer(pid_t tid, const arch::Registers& regs, const arch::W
       progress_.steps[i].store(Step::kTold);
     return;
   }
+}
+
+bool ShellFollower::names(const arch::WaitCall& wait, pid_t child) {
+  return wait.id == child && (!wait.is_waitid || wait.id_type == P_PID);
 }
 
 bool ShellFollower::asks_for(const arch::WaitCall& wait, pid_t child) const {

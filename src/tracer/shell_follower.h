@@ -58,6 +58,7 @@ class ShellFollower {
   bool write(std::uint64_t address, const void* bytes, std::size_t size) const;
   void withhold(pid_t tid, const arch::Registers& regs);
   void break_off_wait(pid_t tid);
+  [[nodiscard]] static bool names(const arch::WaitCall& wait, pid_t child);
   [[nodiscard]] bool asks_for(const arch::WaitCall& wait, pid_t child) const;
   [[nodiscard]] bool is_thread_of_shell(pid_t tid);
   [[nodiscard]] bool is_told() const;

@@ -43,6 +43,12 @@ std::vector<std::string> shell_command(const std::string& kind, bool login) {
     return {path, "-f"};
   if (kind == "yash")
     return {path, "--norcfile", "-i"};
+  if (kind == "xonsh")
+    return {path, "--no-rc", std::string("-DPROMPT=") + kPrompt};
+  if (kind == "nu")
+    return {path, "--no-config-file", "--execute",
+            std::string("$env.config.show_banner = false; $env.PROMPT_COMMAND = '") + kPrompt +
+                "'; $env.PROMPT_COMMAND_RIGHT = ''; $env.PROMPT_INDICATOR = ''"};
   return with_login({path, "-i"});
 }
 
@@ -114,10 +120,10 @@ void write_file(const std::string& path, const std::string& text) {
 }
 
 Shell::Shell(const std::string& kind, Options options)
-    : TerminalSession(options.name + ", " + kind, shell_command(kind, options.login),
-                      {.environment = shell_environment(),
-                       .size = options.size,
-                       .emulated = options.emulated}) {
+    : TerminalSession(
+          options.name + ", " + kind, shell_command(kind, options.login),
+          {.environment = shell_environment(), .size = options.size, .emulated = options.emulated}),
+      kind_(kind) {
   if (kind == "tcsh")
     run(std::string("set prompt='") + kPrompt + "'");
   // These set their prompt to "# " for root; a login shell's /etc/profile sets PATH as well.
@@ -142,7 +148,10 @@ testing::AssertionResult Shell::expect_prompt(Duration limit) {
 testing::AssertionResult Shell::answers() {
   // The quotes keep the answer from being found in the echo of the question.
   const std::string number = std::to_string(++questions_);
-  run("echo ans''wer-" + number + "-''end");
+  if (kind_ == "xonsh" || kind_ == "nu")
+    run("print ('ans' + 'wer-" + number + "-end')");
+  else
+    run("echo ans''wer-" + number + "-''end");
   if (auto shown = expect("answer-" + number + "-end"); !shown)
     return shown;
   return expect_prompt();

@@ -41,8 +41,8 @@ class Shell : public TerminalSession {
     bool login = false;
     bool emulated = false;  ///< as in TerminalSession::Options
   };
-  /// `kind` is bash, zsh, fish, dash, mksh, ksh93, tcsh, busybox or yash. Throws when there is no
-  /// prompt.
+  /// `kind` is bash, zsh, fish, dash, mksh, ksh93, tcsh, busybox, yash, xonsh or nu (which wants
+  /// Options::emulated). Throws when there is no prompt.
   Shell(const std::string& kind, Options options);
   explicit Shell(const std::string& kind) : Shell(kind, Options{}) {}
 
@@ -64,6 +64,7 @@ class Shell : public TerminalSession {
   [[nodiscard]] pid_t wait_for_program(const std::string& comm);
 
  private:
+  std::string kind_;
   int questions_ = 0;
 };
 
