@@ -27,6 +27,8 @@ using Step = Progress::Step;
 
 constexpr milliseconds kQuiet{2};        // a shell in a wait has long been seen by then
 constexpr milliseconds kKickAgain{100};  // a signal that came while it was blocked may be lost
+constexpr int kMostKicks = 5;            // dash looks at its next command only, whatever it gets
+constexpr std::chrono::seconds kLongest{10};
 constexpr const char* kTask = "/task";
 
 std::string proc_path(pid_t pid, const char* file) {
@@ -118,8 +120,13 @@ Status ShellFollower::tell(milliseconds limit) {
 
 void ShellFollower::follow() {
   while (!is_told() || (telling_.guard && !has_forgotten())) {
-    if (next_event(Wait::kBlock) == Event::kEnded || job_has_ended())
+    // On a busy machine the shell may wait for input, where it can be asked to look, only now.
+    const bool may_ask = !is_told() && kicks_ < kMostKicks;
+    const Event event = next_event(may_ask ? Wait::kPoll : Wait::kBlock);
+    if (event == Event::kEnded || job_has_ended())
       return;
+    if (event == Event::kNone)
+      kick(Clock::now() + kLongest);
   }
 }
 
@@ -326,14 +333,17 @@ void ShellFollower::kick(Clock::time_point deadline) {
   if (may_kick && now >= kick_at) {
     (void)kill(telling_.shell, SIGCHLD);
     last_kick_ = now;
+    kicks_++;
     return;
   }
   const auto next = may_kick ? std::min(kick_at, deadline) : deadline;
-  const std::chrono::nanoseconds left = next - now;
+  const std::chrono::nanoseconds left = std::max(next - now, Clock::duration(0));
   sigset_t set;
   sigemptyset(&set);
   sigaddset(&set, SIGCHLD);
-  const timespec limit{0, static_cast<long>(std::max<std::int64_t>(left.count(), 1))};
+  const auto seconds = std::chrono::floor<std::chrono::seconds>(left);
+  const timespec limit{seconds.count(),
+                       static_cast<long>(std::max<std::int64_t>((left - seconds).count(), 1))};
   (void)sigtimedwait(&set, nullptr, &limit);
 }
 

@@ -77,6 +77,7 @@ class ShellFollower {
   Clock::time_point last_stop_;
   Clock::time_point last_kick_;
   bool in_wait_ = false;     ///< it has not yet left its builtin `wait`
+  int kicks_ = 0;            ///< how often it was sent a SIGCHLD
   bool is_waiting_ = false;  ///< its last stop was at the entry of a call that waits
 };
 
