@@ -200,10 +200,8 @@ Result<Begun> await_start(Preparation prepared, bool same_user, const Say& say) 
   prepared.pair.relay.reset();
   Begun begun{
       relay::Connection(std::move(prepared.pair.command), relay::Side::kRelay), {}, same_user};
-  // What it said before it went is to be read.
-  const Status greeted = begun.connection.send(message::Hello{relay::kProtocolVersion, kSoftware});
-  if (!greeted && greeted.error().kind != ErrorKind::kGone)
-    return tl::unexpected(greeted.error());
+  GRAB_CHECK(
+      relay::send_if_there(begun.connection, message::Hello{relay::kProtocolVersion, kSoftware}));
   GRAB_CHECK(await_done(begun.connection, say, begun.status));
   return begun;
 }

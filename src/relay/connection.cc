@@ -271,10 +271,15 @@ Result<Message> await_message(Connection& connection, int timeout_ms) {
   }
 }
 
+Status send_if_there(Connection& connection, const Message& message) {
+  Status sent = connection.send(message);
+  if (!sent && sent.error().kind == ErrorKind::kGone)
+    return {};
+  return sent;
+}
+
 Result<Message> ask_any(Connection& connection, const Message& question, int timeout_ms) {
-  const Status sent = connection.send(question);
-  if (!sent && sent.error().kind != ErrorKind::kGone)
-    return tl::unexpected(sent.error());
+  GRAB_CHECK(send_if_there(connection, question));
   for (;;) {
     GRAB_TRY(Message message, await_message(connection, timeout_ms));
     if (std::holds_alternative<message::Notice>(message))

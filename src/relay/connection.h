@@ -94,6 +94,10 @@ class Connection {
 [[nodiscard]] Result<message::Hello> exchange_hello(Connection& connection, std::string software,
                                                     int timeout_ms);
 
+/// Sends to a peer that may have gone, which is no error: what it said before is still to be read.
+/// Errors: as Connection::send() otherwise.
+[[nodiscard]] Status send_if_there(Connection& connection, const Message& message);
+
 /// Sends a question and waits for its answer; Notices in between are skipped, a Failed is returned
 /// as the error that it tells of. `timeout_ms` is for each message of the answer. What the peer
 /// said before it went is seen even where the question could not be sent any more.
