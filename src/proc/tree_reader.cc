@@ -63,8 +63,7 @@ struct TreeReader::State {
   Result<void> identify_terminals(How how, bool* changed);
   void use_given_terminals(bool* changed);
   dev_t terminal_left();
-  dev_t terminal_left_without_session();
-  static bool has_open(Node& node, dev_t terminal);
+  dev_t earlier_terminal_of(Node& node) const;
   std::vector<Node*> refresh_members();
   Result<void> read_members(const std::vector<Node*>& nodes);
   void find_shared_tables();
@@ -95,45 +94,42 @@ void TreeReader::State::use_given_terminals(bool* changed) {
 
 // A terminal other than the named process's that a member has from a session which is not of the
 // tree: a move that was broken off has left it there. (The terminals of sessions within the tree
-// are the tree's own.) 0 if there is none.
+// are the tree's own.) One that was moved as root's follower has no controlling terminal since
+// then: of it the terminals tell that the tree has been on. 0 if there is none.
 dev_t TreeReader::State::terminal_left() {
   std::string text;
+  dev_t left = 0;
   for (Node* node : members.ordered()) {
     if (node->zombie || !node->files.read("stat", text))
       continue;
     const Result<Stat> stat = parse_stat(text);
-    if (stat && stat->tty != 0 && stat->tty != old_terminal.device() &&
-        members.find(stat->sid) == nullptr)
+    if (!stat)
+      continue;
+    if (stat->tty == 0 && left == 0)
+      left = earlier_terminal_of(*node);
+    if (stat->tty != 0 && stat->tty != old_terminal.device() && members.find(stat->sid) == nullptr)
       return stat->tty;
   }
-  return terminal_left_without_session();
+  return left;
 }
 
-// The same for one that was moved as root's follower, which has no controlling terminal since then.
-dev_t TreeReader::State::terminal_left_without_session() {
-  std::string text;
-  for (Node* node : members.ordered()) {
-    if (options.also_from.empty() || node->zombie || !node->files.read("stat", text))
-      continue;
-    const Result<Stat> stat = parse_stat(text);
-    if (!stat || stat->tty != 0)
-      continue;
-    for (const dev_t terminal : options.also_from) {
-      if (terminal != old_terminal.device() && has_open(*node, terminal))
-        return terminal;
-    }
-  }
-  return 0;
-}
-
-bool TreeReader::State::has_open(Node& node, dev_t terminal) {
+// One of options.also_from that it has open, but not the old terminal; 0 if there is none.
+dev_t TreeReader::State::earlier_terminal_of(Node& node) const {
+  const std::vector<dev_t>& earlier = options.also_from;
+  if (earlier.empty())
+    return 0;
   const Result<std::vector<int>> fds = node.files.list_fds();
   const Result<UsableFd> folder = node.files.fd_directory();
-  return fds && folder && std::any_of(fds->begin(), fds->end(), [&](int fd) {
-           struct stat st {};
-           return ::fstatat(folder->get(), std::to_string(fd).c_str(), &st, 0) == 0 &&
-                  S_ISCHR(st.st_mode) && st.st_rdev == terminal;
-         });
+  if (!fds || !folder)
+    return 0;
+  for (const int fd : *fds) {
+    struct stat st {};
+    if (::fstatat(folder->get(), std::to_string(fd).c_str(), &st, 0) == 0 && S_ISCHR(st.st_mode) &&
+        st.st_rdev != old_terminal.device() &&
+        std::find(earlier.begin(), earlier.end(), st.st_rdev) != earlier.end())
+      return st.st_rdev;
+  }
+  return 0;
 }
 
 // Which terminals are old. *changed: others than at the last reading.
