@@ -28,7 +28,6 @@ using Step = Progress::Step;
 constexpr milliseconds kQuiet{2};        // a shell in a wait has long been seen by then
 constexpr milliseconds kKickAgain{100};  // a signal that came while it was blocked may be lost
 constexpr int kMostKicks = 5;            // dash looks at its next command only, whatever it gets
-constexpr std::chrono::seconds kLongest{10};
 constexpr const char* kTask = "/task";
 
 std::string proc_path(pid_t pid, const char* file) {
@@ -126,7 +125,7 @@ void ShellFollower::follow() {
     if (event == Event::kEnded || job_has_ended())
       return;
     if (event == Event::kNone)
-      kick(Clock::now() + kLongest);
+      kick(Clock::time_point::max());
   }
 }
 
@@ -235,7 +234,8 @@ void ShellFollower::at_system_call(pid_t tid) {
     withhold(tid, *regs);
 }
 
-/// Answers a wait for one of the job in the kernel's place.
+/// Answers a wait for one of the job in the kernel's place, and once more where a shell that was
+/// told asks again for that child by its pid (xonsh).
 void ShellFollower::answer(pid_t tid, const arch::Registers& regs, const arch::WaitCall& wait) {
   for (std::size_t i = 0; i < telling_.children.size(); i++) {
     const pid_t child = telling_.children[i];
