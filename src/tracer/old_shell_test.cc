@@ -155,6 +155,17 @@ TestSnapshot a_session_leader() {
   return snapshot;
 }
 
+TEST(OldShell, ThatKillsWhatItHasStoppedIsSeenToByHandThoughItIsTold) {
+  TestSnapshot snapshot = a_job();
+  snapshot.value.parent->stat.comm = "nu";
+  EXPECT_FALSE(decide(snapshot).by_hand_too);
+  snapshot.of(200).stat.state = 'T';
+  EXPECT_TRUE(decide(snapshot).by_hand_too);
+  EXPECT_EQ(decide(snapshot).how, How::kTold);
+  snapshot.value.parent->stat.comm = "bash";
+  EXPECT_FALSE(decide(snapshot).by_hand_too);
+}
+
 TEST(OldShell, OfATreeThatWasMovedBeforeIsToldAgain) {
   TestSnapshot snapshot = a_session_leader();
   proc::Process& shell = *snapshot.value.parent;

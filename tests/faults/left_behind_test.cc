@@ -106,9 +106,12 @@ testing::AssertionResult moves_a_part(FaultyGrab& grab) {
       return testing::AssertionFailure() << grab.said();
     if (const auto tracer = stopped_tracer()) {
       ::kill(*tracer, SIGKILL);
-      (void)wait_until([&] { return !is_alive(*tracer); });
+      if (!wait_until([&] { return !is_alive(*tracer); }))
+        return testing::AssertionFailure() << *tracer << " does not end\n" << grab.said();
     }
   }
+  if (!shows())
+    return testing::AssertionFailure() << "it does not give up\n" << grab.said();
   return grab.terminal().expect("may be left on");
 }
 
@@ -122,6 +125,8 @@ TEST_F(LeftBehind, ATreeThatIsMovedInPartWorksFromBothHalvesAndASecondGrabMovesT
   Tree tree(kParted);
   FaultyGrab first(commit_of_last(tree), tree.grab_arguments());
   ASSERT_TRUE(moves_a_part(first));
+  ASSERT_TRUE(std::any_of(tree.pids().begin(), tree.pids().end(),
+                          [&](pid_t pid) { return !fds_on(pid, tree.shell().path()).empty(); }));
   first.terminal().type("from here\r");
   EXPECT_TRUE(tree.shell().expect("got: from here"));
   EXPECT_TRUE(tree.shell().answers());
