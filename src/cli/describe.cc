@@ -132,7 +132,7 @@ struct InWords {
       numbers.push_back(fd.fd);
     std::string text = (numbers.size() == 1 ? "moves descriptor " : "moves descriptors ");
     text += join_ranges(numbers);
-    if (!move.watches.empty())
+    if (!move.watches.empty() || !move.stale.empty())
       text += " and what watches them by epoll";
     return text;
   }

@@ -87,6 +87,8 @@ struct ToJson {
     Json watches = Json::array();
     for (const proc::EpollWatch& watch : move.watches)
       watches.push_back({{"epoll_fd", watch.epoll_fd}, {"fd", watch.target_fd}});
+    for (const proc::StaleWatch& stale : move.stale)
+      watches.push_back({{"epoll_fd", stale.watch.epoll_fd}, {"fd", stale.watch.target_fd}});
     return {{"step", "move-descriptors"}, {"descriptors", fds}, {"epoll_watches", watches}};
   }
   Json operator()(const step::DropTerminal& /*drop*/) const { return {{"step", "drop-terminal"}}; }

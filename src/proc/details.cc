@@ -20,22 +20,12 @@
 #include "proc/kernel.h"
 #include "proc/parse.h"
 #include "proc/vdso.h"
+#include "proc/watches.h"
 
 namespace grab::proc {
 namespace {
 
 constexpr unsigned kKernelThread = 0x00200000;  // PF_KTHREAD
-
-// A denial makes the process unreadable and is no failure; a file that this kernel does not have
-// leaves the value that says "unknown". Anything else (its end, no descriptor left for us) is one:
-// what is not known must not be taken for what is not there.
-Result<void> tolerate(const Error& error, bool* readable) {
-  if (error.kind == ErrorKind::kPermission)
-    *readable = false;
-  if (error.kind == ErrorKind::kPermission || error.err == ENOENT)
-    return {};
-  return tl::unexpected(error);
-}
 
 bool is_dead(char state) {
   return state == 'Z' || state == 'X';
@@ -160,14 +150,6 @@ bool is_epoll(ProcessFiles& files, int fd) {
                            "anon_inode:[eventpoll]";
 }
 
-Result<FdInfo> read_fdinfo(ProcessFiles& files, int fd) {
-  std::string text;
-  const std::string name =
-      "task/" + std::to_string(files.speaker()) + "/fdinfo/" + std::to_string(fd);
-  GRAB_CHECK(files.read(name.c_str(), text));
-  return parse_fdinfo(text);
-}
-
 }  // namespace
 
 Namespaces read_namespaces(ProcessFiles& files, bool* denied) {
@@ -274,7 +256,9 @@ Result<void> DetailsReader::read_descriptors(Node& node, Details& details) {
   process.open_fds.clear();
   process.moved_fds.clear();
   process.epoll_watches.clear();
+  process.stale_watches.clear();
   details.classes.clear();
+  details.inodes.clear();
   details.others.clear();
   Result<std::vector<int>> fds = node.files.list_fds();
   if (!fds)
@@ -294,7 +278,7 @@ Result<void> DetailsReader::read_descriptors(Node& node, Details& details) {
       return {};
     }
   }
-  return read_epoll(node, details);
+  return read_watches(node, details, *descriptions_);
 }
 
 Result<void> DetailsReader::read_one(Node& node, int pidfd, int fd, Details& details) {
@@ -329,38 +313,7 @@ Result<void> DetailsReader::read_one(Node& node, int pidfd, int fd, Details& det
     moved.close_on_exec = fd > STDERR_FILENO;
   details.process.moved_fds.push_back(moved);
   details.classes.push_back(descriptions_->classify(std::move(copy)));
-  return {};
-}
-
-Result<void> DetailsReader::read_epoll(Node& node, Details& details) const {
-  Process& process = details.process;
-  process.epoll_watches.clear();
-  if (process.moved_fds.empty())
-    return {};
-  for (const OtherFd& other : details.others) {
-    if (!other.epoll)
-      continue;
-    Result<FdInfo> info = read_fdinfo(node.files, other.fd);
-    if (!info) {
-      GRAB_CHECK(tolerate(info.error(), &process.readable));
-      continue;
-    }
-    std::map<int, unsigned> seen;
-    for (const EpollTarget& target : info->epoll_targets) {
-      const unsigned nth = seen[target.fd]++;
-      const auto moved = std::find_if(process.moved_fds.begin(), process.moved_fds.end(),
-                                      [&](const Descriptor& d) { return d.fd == target.fd; });
-      if (moved == process.moved_fds.end())
-        continue;
-      // Kernel: an entry stays, under its old number, when that number is closed but the
-      // description is still open elsewhere; the number may be another file's by now.
-      // Source: epoll(7) Questions and answers 6.
-      const auto at = static_cast<std::size_t>(moved - process.moved_fds.begin());
-      if (epoll_watches_description(descriptions_->copy(details.classes[at]), node.files.speaker(),
-                                    other.fd, target.fd, nth))
-        process.epoll_watches.push_back({other.fd, target.fd, target.events, target.data});
-    }
-  }
+  details.inodes.push_back(st.st_ino);
   return {};
 }
 
@@ -416,7 +369,7 @@ Result<bool> DetailsReader::same_descriptors(Node& node) const {
         return false;
     }
   }
-  GRAB_CHECK(read_epoll(node, details));
+  GRAB_CHECK(read_watches(node, details, *descriptions_));
   return true;
 }
 

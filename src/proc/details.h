@@ -40,7 +40,6 @@ class DetailsReader {
   [[nodiscard]] Result<void> read_live(Node& node, Details& details);
   [[nodiscard]] Result<void> read_descriptors(Node& node, Details& details);
   [[nodiscard]] Result<void> read_one(Node& node, int pidfd, int fd, Details& details);
-  [[nodiscard]] Result<void> read_epoll(Node& node, Details& details) const;
   [[nodiscard]] Result<bool> same_descriptors(Node& node) const;
   [[nodiscard]] bool same_other(Node& node, int pidfd, const OtherFd& before) const;
 

@@ -14,6 +14,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <fstream>
+#include <sstream>
+#include <string>
 
 #include "base/fault.h"
 
@@ -117,9 +120,10 @@ UniqueFd copy_of(int pidfd, int fd, int* err) {
   return checked(::syscall(SYS_pidfd_getfd, pidfd, fd, 0), err);
 }
 
-Order compare_descriptions(pid_t self, int our_fd, pid_t pid, int fd) {
-  switch (kcmp(self, pid, KCMP_FILE, static_cast<std::uint64_t>(our_fd),
-               static_cast<std::uint64_t>(fd))) {
+namespace {
+
+Order order_of(long kcmp_result) {
+  switch (kcmp_result) {
     case 0:
       return Order::kSame;
     case 1:
@@ -131,6 +135,13 @@ Order compare_descriptions(pid_t self, int our_fd, pid_t pid, int fd) {
   }
 }
 
+}  // namespace
+
+Order compare_descriptions(pid_t self, int our_fd, pid_t pid, int fd) {
+  return order_of(kcmp(self, pid, KCMP_FILE, static_cast<std::uint64_t>(our_fd),
+                       static_cast<std::uint64_t>(fd)));
+}
+
 bool same_fd_table(pid_t a, pid_t b) {
   return kcmp(a, b, KCMP_FILES, 0, 0) == 0;
 }
@@ -139,12 +150,31 @@ bool same_address_space(pid_t a, pid_t b) {
   return kcmp(a, b, KCMP_VM, 0, 0) == 0;
 }
 
-bool epoll_watches_description(int our_fd, pid_t pid, int epoll_fd, int target_fd, unsigned nth) {
+Order compare_epoll_target(int our_fd, pid_t pid, int epoll_fd, int target_fd, unsigned nth) {
   kcmp_epoll_slot slot{static_cast<std::uint32_t>(epoll_fd), static_cast<std::uint32_t>(target_fd),
                        nth};
-  const long result = kcmp(::getpid(), pid, KCMP_EPOLL_TFD, static_cast<std::uint64_t>(our_fd),
-                           reinterpret_cast<std::uintptr_t>(&slot));
-  return result <= 0;
+  return order_of(kcmp(::getpid(), pid, KCMP_EPOLL_TFD, static_cast<std::uint64_t>(our_fd),
+                       reinterpret_cast<std::uintptr_t>(&slot)));
+}
+
+// Kernel: such a lock belongs to the table of descriptors, so another process with the same one may
+// be named as its holder, and one that we do not see is named 0. Source: fs/locks.c
+// lock_get_status().
+bool may_hold_record_lock(pid_t pid) {
+  std::ifstream locks("/proc/locks");
+  if (!locks)
+    return true;
+  for (std::string line; std::getline(locks, line);) {
+    std::istringstream words(line);
+    std::string number, kind, advisory, access;
+    pid_t holder = 0;
+    if (!(words >> number >> kind) || kind != "POSIX")
+      continue;  // "->" is one who waits
+    if (!(words >> advisory >> access >> holder) || holder <= 0 || holder == pid ||
+        same_fd_table(holder, pid))
+      return true;
+  }
+  return false;
 }
 
 bool is_reaped(int pidfd) {

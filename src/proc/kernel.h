@@ -44,10 +44,14 @@ enum class Order { kSame, kBefore, kAfter, kUnknown };
 [[nodiscard]] bool same_address_space(pid_t a, pid_t b);
 
 /// Whether what epoll set `epoll_fd` of `pid` watches as its `nth` entry with the number
-/// `target_fd` is the description of our `our_fd`; true also where the kernel does not say.
+/// `target_fd` is the description of our `our_fd`; kUnknown where the kernel does not say.
 /// Source: kcmp(2) KCMP_EPOLL_TFD.
-[[nodiscard]] bool epoll_watches_description(int our_fd, pid_t pid, int epoll_fd, int target_fd,
-                                             unsigned nth);
+[[nodiscard]] Order compare_epoll_target(int our_fd, pid_t pid, int epoll_fd, int target_fd,
+                                         unsigned nth);
+
+/// Whether the process may hold a lock of the kind that goes with any descriptor of its file that
+/// is closed. True where that cannot be told. Source: fcntl(2) F_SETLK, proc_locks(5).
+[[nodiscard]] bool may_hold_record_lock(pid_t pid);
 
 /// Whether the process that the pidfd stands for has been reaped.
 [[nodiscard]] bool is_reaped(int pidfd);

@@ -36,6 +36,7 @@ struct OtherFd {
 struct Details {
   Process process;
   std::vector<std::uint64_t> classes;  ///< of each of process.moved_fds: see DescriptionClasses
+  std::vector<std::uint64_t> inodes;   ///< of each of process.moved_fds
   std::vector<OtherFd> others;         ///< ascending; with moved_fds and O_PATH ones all open fds
   bool table_seen = false;             ///< process.fd_table_of has been found out
   bool execve_unseen = true;           ///< nothing kept would tell of an execve meanwhile

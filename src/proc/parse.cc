@@ -125,7 +125,7 @@ class StatusReader {
   bool complete_ = false;
 };
 
-// "tfd: %8d events: %8x data: %16llx  pos:%lli ino:%lx sdev:%x"; what follows data is not needed.
+// "tfd: %8d events: %8x data: %16llx  pos:%lli ino:%lx sdev:%x"; before Linux 4.13 up to data.
 std::optional<EpollTarget> parse_tfd(std::string_view line) {
   std::vector<std::string_view> words;
   while (!line.empty()) {
@@ -144,6 +144,11 @@ std::optional<EpollTarget> parse_tfd(std::string_view line) {
   fields.read(words[3], target.events, kHex);
   fields.read(words[5], target.data, kHex);
   fields.require(target.fd >= 0);
+  constexpr std::string_view kInode = "ino:";
+  for (std::size_t i = kUpToData; i < words.size(); ++i) {
+    if (words[i].starts_with(kInode))
+      fields.read(words[i].substr(kInode.size()), target.inode, kHex);
+  }
   return fields.good() ? std::optional(target) : std::nullopt;
 }
 

@@ -21,6 +21,7 @@ struct EpollTarget {
   int fd = -1;  ///< as it was numbered in the process that added it
   std::uint32_t events = 0;
   std::uint64_t data = 0;
+  std::uint64_t inode = 0;  ///< of what is watched; 0 before Linux 4.13, which does not tell
   friend bool operator==(const EpollTarget&, const EpollTarget&) = default;
 };
 

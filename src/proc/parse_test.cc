@@ -160,8 +160,8 @@ TEST(ParseFdinfo, ReadsFlagsAsOctal) {
 TEST(ParseFdinfo, ReadsEpollTargets) {
   const Result<FdInfo> info = parse_fdinfo(kEpollInfo);
   ASSERT_TRUE(info);
-  EXPECT_THAT(info->epoll_targets, ElementsAre(EpollTarget{0, 0x19, 0xdeadbeef00000007U},
-                                               EpollTarget{12, 0x8000001dU, 0xc}));
+  EXPECT_THAT(info->epoll_targets, ElementsAre(EpollTarget{0, 0x19, 0xdeadbeef00000007U, 3},
+                                               EpollTarget{12, 0x8000001dU, 0xc, 4}));
 }
 
 TEST(ParseFdinfo, ReadsTtyIndexOfPtmx) {

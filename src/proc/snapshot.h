@@ -90,6 +90,17 @@ struct EpollWatch {
   friend bool operator==(const EpollWatch&, const EpollWatch&) = default;
 };
 
+/// One whose number has been closed since it was added, or means another file by now: the epoll set
+/// knows it by that number only, and goes on watching as long as the file is open elsewhere.
+struct StaleWatch {
+  EpollWatch watch;
+  int stands_for = -1;         ///< a moved descriptor of what is watched
+  bool in_use = false;         ///< the number means another file, which is not moved
+  bool close_on_exec = false;  ///< of that one
+  bool locks = false;  ///< a lock (fcntl(2)) would be lost if that one was put aside for a moment
+  friend bool operator==(const StaleWatch&, const StaleWatch&) = default;
+};
+
 /// Namespaces as inode numbers of /proc/PID/ns/*; 0 where they could not be read.
 struct Namespaces {
   std::uint64_t pid = 0, user = 0, mount = 0;
@@ -103,6 +114,7 @@ struct Process {
   std::vector<int> open_fds;              ///< every descriptor number in use, ascending
   std::vector<Descriptor> moved_fds;      ///< those to be moved, ascending
   std::vector<EpollWatch> epoll_watches;  ///< on moved_fds only
+  std::vector<StaleWatch> stale_watches;
   pid_t fd_table_of =
       0;  ///< the first process of the tree with the same table (CLONE_FILES); else itself
   std::uint64_t nofile_limit = 0;  ///< soft RLIMIT_NOFILE

@@ -356,7 +356,7 @@ TEST_F(TreeReaderTest, WithForceStdioTakesWhatTheNamedOnesStdioRefersTo) {
   EXPECT_EQ(value_of(reader->reread(stopped)), stopped);
 }
 
-TEST_F(TreeReaderTest, ReadsEpollWatchesOfMovedDescriptorsOnly) {
+TEST_F(TreeReaderTest, ReadsEpollWatchesOfMovedDescriptionsOnly) {
   constexpr std::uint64_t kData = 0xdeadbeef00000007;
   tree.start([](const Actor&) {
     const int epoll = ::epoll_create1(EPOLL_CLOEXEC);
@@ -372,20 +372,39 @@ TEST_F(TreeReaderTest, ReadsEpollWatchesOfMovedDescriptorsOnly) {
     };
     add(0, kData);
     add(pipe_ends[0], 1);
-    // A stale entry: number 40 is another description now, the one that is watched is 41.
-    ::dup2(::open(::ttyname(0), O_RDWR | O_NOCTTY | O_CLOEXEC), 40);
+    // Number 40 is another description now, the one that is watched is 41.
+    const int opened = ::open(::ttyname(0), O_RDWR | O_NOCTTY | O_CLOEXEC);
+    ::dup2(opened, 40);
+    ::close(opened);
     ::dup2(40, 41);
     add(40, 2);
     ::dup2(0, 40);
+    // Number 50 is closed, and 51 is a pipe now.
+    for (const int number : {50, 51}) {
+      ::dup2(0, number);
+      add(number, static_cast<std::uint64_t>(number));
+    }
+    ::close(50);
+    ::dup3(pipe_ends[1], 51, O_CLOEXEC);
     ::close(epoll);
   });
   const Snapshot snapshot = read("leader");
   // Kernel: EPOLLERR and EPOLLHUP are added to what epoll_ctl(2) is given.
   const EpollWatch expected{30, 0, EPOLLIN | EPOLLET | EPOLLERR | EPOLLHUP, kData};
-  EXPECT_THAT(snapshot.processes.at(0).epoll_watches, ElementsAre(expected));
+  const auto stale = [&](int number, int stands_for, bool in_use) {
+    return StaleWatch{{30, number, expected.events, number == 40 ? 2U : std::uint64_t(number)},
+                      stands_for,
+                      in_use,
+                      in_use,
+                      false};
+  };
   ASSERT_TRUE(tree.stop_all());
-  EXPECT_THAT(value_of(reader->reread(snapshot)).processes.at(0).epoll_watches,
-              ElementsAre(expected));
+  for (const Snapshot& now : {snapshot, value_of(reader->reread(snapshot))}) {
+    EXPECT_THAT(now.processes.at(0).epoll_watches, ElementsAre(expected));
+    EXPECT_THAT(
+        now.processes.at(0).stale_watches,
+        UnorderedElementsAre(stale(40, 41, false), stale(50, 0, false), stale(51, 0, true)));
+  }
 }
 
 TEST_F(TreeReaderTest, TellsWhoSharesATableOfDescriptors) {

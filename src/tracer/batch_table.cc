@@ -109,7 +109,35 @@ class Builder {
       old_terminal_ =
           receive(channel, request_.donor.old_terminal_fd, "pidfd_getfd of the old terminal");
     }
+    if (has_fds)
+      make_gates(*descriptors());
     add(CallName{"close"}, SYS_close, {number(channel), {}, {}, {}}, 0);
+  }
+
+  int copy(int fd) {
+    const int made = lend();
+    add(of_fd("fcntl(F_DUPFD)", fd), SYS_fcntl,
+        {number(fd), number(F_DUPFD_CLOEXEC), number(0), {}}, made)
+        .yields_descriptor = true;
+    kept_open_.push_back(made);
+    return made;
+  }
+
+  /// Copies by which stale entries are moved, made when all is open that puts things back: an undo
+  /// that comes earlier does nothing by them.
+  void make_gates(const step::MoveDescriptors& move) {
+    for (const proc::StaleWatch& stale : move.stale) {
+      const int description = description_of(move, stale.stands_for);
+      if (gates_.count(description) != 0)
+        continue;
+      const Kept& kept = kept_.at(description);
+      const int old_fd = copy(kept.old_fd);
+      gates_[description] = {old_fd, copy(kept.new_fd)};
+    }
+    for (const proc::StaleWatch& stale : move.stale) {
+      if (sets_.count(stale.watch.epoll_fd) == 0)
+        sets_[stale.watch.epoll_fd] = copy(stale.watch.epoll_fd);
+    }
   }
 
   void keep_both(int channel, const proc::Descriptor& fd) {
@@ -127,7 +155,32 @@ class Builder {
     kept_[fd.description] = kept;
   }
 
+  // Kernel: every new descriptor gets the lowest free number -> a number that is to be opened again
+  // is taken before any other, and a file is put aside before anything is put in its place.
+  void make_room(const step::MoveDescriptors& move) {
+    for (const proc::StaleWatch& stale : move.stale) {
+      const int number_of = stale.watch.target_fd;
+      if (stale.in_use && put_aside_.count(number_of) == 0) {
+        put_aside_[number_of] = {copy(number_of), stale.close_on_exec};
+      } else if (!stale.in_use && !is_moved(move, number_of) && !is_kept_open(number_of)) {
+        add(of_fd("dup3", number_of), SYS_dup3,
+            {number(stale.stands_for), number(number_of), number(O_CLOEXEC), {}}, number_of);
+        kept_open_.push_back(number_of);
+      }
+    }
+  }
+
+  [[nodiscard]] static bool is_moved(const step::MoveDescriptors& move, int fd) {
+    return std::any_of(move.fds.begin(), move.fds.end(),
+                       [fd](const proc::Descriptor& moved) { return moved.fd == fd; });
+  }
+  [[nodiscard]] bool is_kept_open(int fd) const {
+    return std::find(kept_open_.begin(), kept_open_.end(), fd) != kept_open_.end();
+  }
+
   void prepare() {
+    if (const auto* move = descriptors(); move != nullptr)
+      make_room(*move);
     receive_all();
     for (const PrepareStep& step : request_.plan->prepare) {
       std::visit(Overload{[this](const step::MoveDescriptors& move) { move_descriptors(move); },
@@ -145,6 +198,9 @@ class Builder {
     }
     for (const proc::EpollWatch& watch : move.watches)
       unwatch(watch, true);
+    for (const proc::StaleWatch& stale : move.stale)
+      carry_stale(move, stale, true);
+    restore_put_aside();
     for (const proc::Descriptor& fd : move.fds) {
       add(of_fd("dup3", fd.fd), SYS_dup3,
           {number(kept_.at(fd.description).new_fd),
@@ -155,6 +211,39 @@ class Builder {
     }
     for (const proc::EpollWatch& watch : move.watches)
       rewatch(watch, true);
+  }
+
+  [[nodiscard]] static int description_of(const step::MoveDescriptors& move, int moved_fd) {
+    const auto at = std::find_if(move.fds.begin(), move.fds.end(),
+                                 [&](const proc::Descriptor& fd) { return fd.fd == moved_fd; });
+    return at->description;
+  }
+
+  // Kernel: an entry is named by the file and the number that it was added by, so for an instant
+  // this number must be that file again. What is left in it then is put right by who comes next:
+  // restore_put_aside(), the dup3 of a moved descriptor, or close_all(). Source: epoll_ctl(2),
+  // fs/eventpoll.c ep_find; seen.
+  void carry_stale(const step::MoveDescriptors& move, const proc::StaleWatch& stale, bool there) {
+    const Kept& gate = gates_.at(description_of(move, stale.stands_for));
+    proc::EpollWatch watch = stale.watch;
+    watch.epoll_fd = sets_.at(watch.epoll_fd);
+    place(there ? gate.old_fd : gate.new_fd, watch.target_fd, there);
+    unwatch(watch, there);
+    place(there ? gate.new_fd : gate.old_fd, watch.target_fd, there);
+    rewatch(watch, there);
+  }
+  void place(int fd, int wanted, bool must_succeed) {
+    const std::array<Argument, 4> args = {number(fd), number(wanted), number(O_CLOEXEC), {}};
+    if (must_succeed)
+      add(of_fd("dup3", wanted), SYS_dup3, args, wanted);
+    else
+      add_any(of_fd("dup3", wanted), SYS_dup3, args);
+  }
+  void restore_put_aside() {
+    for (const auto& [fd, aside] : put_aside_) {
+      add_any(of_fd("dup3", fd), SYS_dup3,
+              {number(aside.fd), number(fd), number(aside.close_on_exec ? O_CLOEXEC : 0), {}});
+    }
   }
 
   // Kernel: an epoll set remembers the open file it was given and not the number -> after dup3 it
@@ -210,6 +299,9 @@ class Builder {
   void put_back(const step::MoveDescriptors& move) {
     for (const proc::EpollWatch& watch : move.watches)
       unwatch(watch, false);
+    for (auto stale = move.stale.rbegin(); stale != move.stale.rend(); ++stale)
+      carry_stale(move, *stale, false);
+    restore_put_aside();
     for (const proc::Descriptor& fd : move.fds) {
       add_any(of_fd("dup3", fd.fd), SYS_dup3,
               {number(kept_.at(fd.description).old_fd),
@@ -373,6 +465,13 @@ class Builder {
   BatchTable out_;
   std::map<int, Kept> kept_;    // by description
   std::vector<int> kept_open_;  // lent descriptors that stay open until the end
+  struct Aside {
+    int fd = -1;
+    bool close_on_exec = false;
+  };
+  std::map<int, Kept> gates_;       // by description
+  std::map<int, int> sets_;         // copies of epoll sets
+  std::map<int, Aside> put_aside_;  // by the number that the file has otherwise
   int channel_ = -1;
   int new_terminal_ = -1;
   int old_terminal_ = -1;

@@ -270,6 +270,43 @@ TEST(BatchTable, EpollEntriesGoRoundTheMove) {
   }
 }
 
+TEST(BatchTable, ANumberThatHasBeenClosedIsOpenWhileItsEpollEntryIsMoved) {
+  Case made = a_follower();
+  const proc::StaleWatch closed{{5, 4, EPOLLIN, 1}, 0, false};
+  made.process.open_fds = {0, 1, 2, 5};
+  made.process.stale_watches = {closed};
+  made.plan.prepare[0] = step::MoveDescriptors{made.process.moved_fds, {}, {closed}};
+  const BatchTable batch = table_of(made);
+  EXPECT_EQ(batch.names[batch.prepare].text(), "dup3 of descriptor 4") << "before any other";
+  EXPECT_EQ(batch.table.calls[batch.prepare].args[0].value, 0);
+  EXPECT_THAT(names(batch, batch.prepare + 12, batch.prepare + 16),
+              ElementsAre("dup3 of descriptor 4", "epoll_ctl(EPOLL_CTL_DEL) of descriptor 4",
+                          "dup3 of descriptor 4", "epoll_ctl(EPOLL_CTL_ADD) of descriptor 4"));
+  EXPECT_THAT(batch.kept, testing::Contains(4)) << "closed at the end";
+}
+
+TEST(BatchTable, AFileIsPutAsideBeforeItsNumberIsLent) {
+  Case made = a_follower();
+  const proc::StaleWatch in_use{{5, 6, EPOLLIN, 1}, 0, true, true};
+  made.process.open_fds = {0, 1, 2, 5, 6};
+  made.process.stale_watches = {in_use};
+  made.plan.prepare[0] = step::MoveDescriptors{made.process.moved_fds, {}, {in_use}};
+  const BatchTable batch = table_of(made);
+  EXPECT_EQ(batch.names[batch.prepare].text(), "fcntl(F_DUPFD) of descriptor 6");
+  EXPECT_EQ(batch.table.calls[batch.prepare].expected, 3);
+  for (const auto& [from, to] :
+       {std::pair(batch.prepare, batch.first_stop), std::pair(batch.undo, batch.undo_stop)}) {
+    std::vector<const arch::Call*> onto;
+    for (const arch::Call* call : calls(batch, from, to, SYS_dup3)) {
+      if (call->args[1].value == 6)
+        onto.push_back(call);
+    }
+    ASSERT_EQ(onto.size(), 3U);
+    EXPECT_EQ(onto.back()->args[0].value, 3) << "its own file, at last";
+    EXPECT_EQ(onto.back()->args[2].value, O_CLOEXEC);
+  }
+}
+
 TEST(BatchTable, WhoOnlyChangesItsGroupOpensNothing) {
   Case made = a_follower();
   made.plan.prepare = {step::JoinGroup{201, 200}};

@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <csignal>
+#include <iterator>
 #include <set>
+#include <utility>
 
 #include "base/text.h"
 #include "tracer/old_shell.h"
@@ -149,10 +151,20 @@ void decide_topology(const Scene& scene, MovePlan& plan) {
   plan.topology = Topology::kNewSession;
 }
 
+// Kernel: closing any descriptor of a file gives up the process's record locks on it -> a number is
+// not taken from its file, not for an instant, in a process that has such locks. Source: fcntl(2).
+bool can_be_moved(const proc::StaleWatch& stale) {
+  return !(stale.in_use && stale.locks);
+}
+
 void add_descriptors(const Process& process, ProcessPlan& plan) {
   if (process.fd_table_of != process.stat.pid || process.moved_fds.empty())
     return;
-  plan.prepare.emplace_back(step::MoveDescriptors{process.moved_fds, process.epoll_watches});
+  std::vector<proc::StaleWatch> stale;
+  std::copy_if(process.stale_watches.begin(), process.stale_watches.end(),
+               std::back_inserter(stale), can_be_moved);
+  plan.prepare.emplace_back(
+      step::MoveDescriptors{process.moved_fds, process.epoll_watches, std::move(stale)});
 }
 
 // Kernel: a terminal whose foreground group has left its session still signals that group, by ^C
@@ -392,6 +404,21 @@ void spare_what_stays(const Scene& scene, MovePlan& plan) {
   }
 }
 
+/// What the program may miss afterwards.
+void warn_of_losses(const Scene& scene, MovePlan& plan) {
+  for (const Process& process : scene.snapshot.processes) {
+    if (!takes_part(scene, process))
+      continue;
+    for (const proc::StaleWatch& stale : process.stale_watches) {
+      if (!can_be_moved(stale))
+        plan.warnings.push_back(
+            name_of(process) + " may see no keys: it waits for them by epoll, by the number " +
+            std::to_string(stale.watch.target_fd) +
+            ", which is another file by now and cannot be lent, for it has locks (fcntl)");
+    }
+  }
+}
+
 // Kernel: TIOCNOTTY of a session leader takes the terminal from all its session -> one that stays
 // behind would lose it. Source: drivers/tty/tty_jobctrl.c session_clear_tty.
 Status check_session_of_left(const Scene& scene) {
@@ -458,6 +485,7 @@ Result<MovePlan> plan_move(const Snapshot& snapshot, const MoveOptions& options)
   plan.tell = decide_telling(snapshot, root, scene.old_pgid,
                              plan.topology == Topology::kSessionLeader, scene.foreground);
   spare_what_stays(scene, plan);
+  warn_of_losses(scene, plan);
   plan.clean_old_terminal = leaves_screen_behind(scene, plan);
   const bool shell_untold = plan.tell.how == TellShell::How::kNobody && snapshot.parent &&
                             is_interactive_shell(*snapshot.parent);

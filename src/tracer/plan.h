@@ -50,6 +50,7 @@ struct JoinGroup {
 struct MoveDescriptors {
   std::vector<proc::Descriptor> fds;
   std::vector<proc::EpollWatch> watches;
+  std::vector<proc::StaleWatch> stale = {};
 };
 /// TIOCNOTTY of a process that is no session leader.
 struct DropTerminal {};

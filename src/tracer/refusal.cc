@@ -167,15 +167,19 @@ Status check_room(const Process& process, const Snapshot& snapshot) {
         name_of(process) + " has no free descriptor to lend (its RLIMIT_NOFILE is " + limit + ")",
         hint);
   }
-  for (const proc::Descriptor& moved : process.moved_fds) {
-    if (static_cast<std::uint64_t>(moved.fd) < process.nofile_limit)
+  std::vector<int> placed;
+  for (const proc::Descriptor& moved : process.moved_fds)
+    placed.push_back(moved.fd);
+  for (const proc::StaleWatch& stale : process.stale_watches)
+    placed.push_back(stale.watch.target_fd);
+  for (const int fd : placed) {
+    if (static_cast<std::uint64_t>(fd) < process.nofile_limit)
       continue;
-    return fail(ErrorKind::kRefused,
-                name_of(process) + " has the terminal open as descriptor " +
-                    std::to_string(moved.fd) + ", beyond its own RLIMIT_NOFILE of " + limit +
-                    ", so nothing can be put in its place",
-                "raise it first: prlimit --pid " + pid +
-                    " --nofile=" + std::to_string(moved.fd + 16) + ":");
+    return fail(
+        ErrorKind::kRefused,
+        name_of(process) + " has the terminal open as descriptor " + std::to_string(fd) +
+            ", beyond its own RLIMIT_NOFILE of " + limit + ", so nothing can be put in its place",
+        "raise it first: prlimit --pid " + pid + " --nofile=" + std::to_string(fd + 16) + ":");
   }
   return {};
 }
@@ -231,16 +235,28 @@ std::size_t lent_descriptors(const Process& process) {
   std::set<int> descriptions;
   for (const proc::Descriptor& moved : process.moved_fds)
     descriptions.insert(moved.description);
-  return 1 + 2 * descriptions.size() + 2;
+  std::set<int> put_aside;
+  std::set<int> files;
+  std::set<int> sets;
+  for (const proc::StaleWatch& stale : process.stale_watches) {
+    if (stale.in_use)
+      put_aside.insert(stale.watch.target_fd);
+    files.insert(stale.stands_for);
+    sets.insert(stale.watch.epoll_fd);
+  }
+  const std::size_t for_stale = put_aside.size() + 2 * files.size() + sets.size();
+  return 1 + 2 * descriptions.size() + 2 + for_stale;
 }
 
 std::vector<int> free_descriptors(const Process& process, std::size_t count) {
+  std::set<int> used(process.open_fds.begin(), process.open_fds.end());
+  if (process.fd_table_of == process.stat.pid) {
+    for (const proc::StaleWatch& stale : process.stale_watches)
+      used.insert(stale.watch.target_fd);  // it opens these again, before any other
+  }
   std::vector<int> numbers;
-  auto used = process.open_fds.begin();
   for (int fd = 0; numbers.size() < count; fd++) {
-    while (used != process.open_fds.end() && *used < fd)
-      ++used;
-    if (used == process.open_fds.end() || *used != fd)
+    if (used.count(fd) == 0)
       numbers.push_back(fd);
   }
   return numbers;

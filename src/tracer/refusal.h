@@ -27,7 +27,9 @@ namespace grab::tracer {
                                 const MoveOptions& options);
 
 /// Descriptor numbers a process lends while it is moved: one for the way to us, two a description,
-/// one for the old terminal and one for the new.
+/// one for the old terminal and one for the new, and what moving stale epoll entries takes: a
+/// copy of each file that makes room for a while, two of each file that is watched so, and one of
+/// each set.
 [[nodiscard]] std::vector<int> free_descriptors(const proc::Process& process, std::size_t count);
 [[nodiscard]] std::size_t lent_descriptors(const proc::Process& process);
 

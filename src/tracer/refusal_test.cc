@@ -184,6 +184,8 @@ TEST(LentDescriptors, CountsDescriptionsOnce) {
   EXPECT_EQ(lent_descriptors(process), 7U);
   process.moved_fds.clear();
   EXPECT_EQ(lent_descriptors(process), 3U);
+  process.stale_watches = {{{5, 8}, 0, true}, {{6, 8}, 0, true}, {{5, 9}, 0, false}};
+  EXPECT_EQ(lent_descriptors(process), 3U + 1 + 2 + 2) << "one file is put aside, two sets";
 }
 
 TEST(FreeDescriptors, FillHolesFirst) {
@@ -193,6 +195,13 @@ TEST(FreeDescriptors, FillHolesFirst) {
   process.open_fds.clear();
   EXPECT_THAT(free_descriptors(process, 2), ElementsAre(0, 1));
   EXPECT_TRUE(free_descriptors(process, 0).empty());
+}
+
+TEST(FreeDescriptors, AreNotThoseThatAreOpenedAgain) {
+  proc::Process process = TestSnapshot::make(7, 1, 7, "a");
+  process.open_fds = {0, 1, 2};
+  process.stale_watches = {{{5, 4}, 0, false}};
+  EXPECT_THAT(free_descriptors(process, 3), ElementsAre(3, 5, 6));
 }
 
 TEST(Room, OfASharedTableIsCountedForAllThatShareIt) {

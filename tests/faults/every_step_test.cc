@@ -99,6 +99,7 @@ const Kind kKinds[] = {
     {"Pipeline", "tracee_zoo epoll-lines | cat"},
     {"KeptSession", "tracee_zoo echo-lines | cat", "--keep-session"},
     {"OneEpollSetForTwo", "tracee_zoo epoll-lines pair"},
+    {"EpollByNumbersOfBefore", "tracee_zoo epoll-lines stale"},
     {"OneTableForTwo", "tracee_zoo shared-table"},
     {"ManyDescriptors", "tracee_zoo fd-keeper"},
     {"DeadMainThread", "tracee_zoo dead-leader"},

@@ -120,6 +120,31 @@ TEST_F(Descriptors, AProgramThatWaitsByEpollSeesKeys) {
   }
 }
 
+TEST_F(Descriptors, AProgramThatHasClosedTheNumberByWhichEpollWatchesSeesKeys) {
+  Shell first("bash");
+  SecondTerminal second;
+  const pid_t pid = first.start("tracee_zoo epoll-lines stale");
+  first.run("before");
+  ASSERT_TRUE(first.expect("got: before"));
+  const auto before = fds_of(pid);
+  ASSERT_TRUE(grabs_tree(second, first, pid));
+  EXPECT_TRUE(second.echoes("one"));
+  EXPECT_TRUE(second.echoes("two"));
+  EXPECT_THAT(second.transcript(), Not(HasSubstr("epoll_wait ")));
+  auto after = fds_of(pid);
+  ASSERT_EQ(after.size(), before.size());
+  for (const int pipe_end : {21, 22})
+    EXPECT_EQ(after[pipe_end], before.at(pipe_end));
+}
+
+TEST_F(Descriptors, AProgramWhoseEpollEntryCannotBeMovedIsNamed) {
+  Shell first("bash");
+  SecondTerminal second;
+  const pid_t pid = first.start("tracee_zoo epoll-lines stale-locked " + scratch("locked"));
+  second.run("grab --tree --dry-run " + std::to_string(pid));
+  EXPECT_TRUE(second.expect("may see no keys"));
+}
+
 TEST_F(Descriptors, AnEpollEntryThatIsSpentStaysSpentUntilItIsArmedAgain) {
   Shell first("bash");
   SecondTerminal second;

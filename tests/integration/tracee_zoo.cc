@@ -72,7 +72,7 @@ constexpr Behaviour kBehaviours[] = {
     {"fd-exhausted", fd_exhausted, "every descriptor number below RLIMIT_NOFILE is in use"},
     {"shared-table", shared_table, "two processes with one descriptor table (CLONE_FILES)"},
     {"epoll-lines", epoll_lines,
-     "[edge|exclusive|nested|oneshot|pair|spent|twice]: echo-lines by epoll_wait(2)"},
+     "[edge|exclusive|nested|oneshot|pair|spent|stale|twice]: echo-lines by epoll_wait(2)"},
     {"sigio-lines", sigio_lines, "echo-lines by SIGIO (O_ASYNC)"},
     {"no-terminal", no_terminal, "FILE: a session without a terminal; writes numbered lines there"},
     {"catch", catch_signals, "NAME...: says the name of each such signal; WINCH with the size"},

@@ -161,7 +161,8 @@ std::string render(const FdInfo& info) {
   for (const EpollTarget& target : info.epoll_targets) {
     (void)std::snprintf(text, sizeof text,
                         "tfd: %8d events: %8x data: %16llx  pos:%lli ino:%lx sdev:%x\n", target.fd,
-                        target.events, static_cast<unsigned long long>(target.data), 0LL, 7UL, 1U);
+                        target.events, static_cast<unsigned long long>(target.data), 0LL,
+                        static_cast<unsigned long>(target.inode), 1U);
     out += text;
   }
   if (info.tty_index)
@@ -174,9 +175,9 @@ RC_GTEST_PROP(ParseFdinfoProperty, GivesBackWhatWasRendered, ()) {
   info.flags = *rc::gen::inRange(0, 1 << 24);
   const auto count = *rc::gen::inRange(0, 5);
   for (int i = 0; i < count; ++i)
-    info.epoll_targets.push_back({*rc::gen::inRange(0, 1 << 20),
-                                  *rc::gen::arbitrary<std::uint32_t>(),
-                                  *rc::gen::arbitrary<std::uint64_t>()});
+    info.epoll_targets.push_back(
+        {*rc::gen::inRange(0, 1 << 20), *rc::gen::arbitrary<std::uint32_t>(),
+         *rc::gen::arbitrary<std::uint64_t>(), *rc::gen::arbitrary<std::uint64_t>()});
   if (*rc::gen::arbitrary<bool>())
     info.tty_index = *rc::gen::inRange(0, 1 << 20);
   const Result<FdInfo> parsed = parse_fdinfo(render(info));

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <sstream>
@@ -132,15 +133,103 @@ int must_be_dup(int fd) {
   return static_cast<int>(must(::fcntl(fd, F_DUPFD_CLOEXEC, 10), "F_DUPFD"));
 }
 
-/// An epoll set that watches the other one.
-int nest(int inner) {
-  const auto outer = static_cast<int>(must(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1"));
-  epoll_event wanted{};
-  wanted.events = EPOLLIN;
-  wanted.data.u64 = 0x0123456789abcdefU;
-  must(::epoll_ctl(outer, EPOLL_CTL_ADD, inner, &wanted), "epoll_ctl");
-  return outer;
-}
+/// Waits for a terminal by epoll_wait(2), by one or more entries of one set.
+class Watcher {
+ public:
+  explicit Watcher(const std::string& how)
+      : set_(static_cast<int>(must(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1"))),
+        waited_(set_),
+        events_(EPOLLIN | events_for(how)) {
+    if (how.find("stale") == std::string::npos)
+      add(0);
+  }
+
+  void add(int fd) {
+    epoll_event wanted = entry(entries_++);
+    must(::epoll_ctl(set_, EPOLL_CTL_ADD, fd, &wanted), "epoll_ctl");
+  }
+
+  /// Waits by another set, which watches this one.
+  void nest() {
+    waited_ = static_cast<int>(must(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1"));
+    epoll_event wanted = entry(0);
+    must(::epoll_ctl(waited_, EPOLL_CTL_ADD, set_, &wanted), "epoll_ctl");
+  }
+
+  /// Entries for the open file of 0, by numbers that are closed afterwards, or are the terminal
+  /// opened anew, or a pipe.
+  void leave_numbers() {
+    for (int n = 0; n < 2; ++n) {  // the lowest free number, and one far from it
+      const auto number = static_cast<int>(must(::fcntl(0, F_DUPFD, n * 70), "F_DUPFD"));
+      add(number);
+      ::close(number);
+    }
+    char tty[128];
+    if (::ttyname_r(0, tty, sizeof tty) != 0)
+      std::exit(97);
+    leave_to(static_cast<int>(must(::open(tty, O_RDWR | O_NOCTTY), tty)), 20, 0);
+    int ends[2];
+    must(::pipe(ends), "pipe");
+    leave_to(ends[0], 21, O_CLOEXEC);
+    leave_to(ends[1], 22, 0);
+  }
+
+  /// One by a number that is a file by now, with a lock that goes where it is closed.
+  void leave_number_to_locked(const std::string& file) {
+    leave_to(static_cast<int>(must(::open(file.c_str(), O_RDWR | O_CREAT, 0600), file.c_str())), 20,
+             0);
+    struct flock lock {};
+    lock.l_type = F_WRLCK;
+    must(::fcntl(20, F_SETLK, &lock), "F_SETLK");
+  }
+
+  /// Until each entry has been seen: the terminal is not read meanwhile.
+  void wait_for_all() const {
+    for (unsigned missing = (1U << entries_) - 1; missing != 0;) {
+      epoll_event event{};
+      const int count = ::epoll_wait(waited_, &event, 1, -1);
+      if (count < 0)
+        say(std::string("epoll_wait failed: ") + std::strerror(errno) + "\n");
+      const std::uint64_t nth = event.data.u64 - kData;
+      if (count > 0 && nth >= entries_)
+        say("epoll_wait gave other data\n");
+      else if (count > 0)
+        missing &= ~(1U << nth);
+    }
+  }
+
+  bool is_quiet() const {
+    epoll_event event{};
+    return ::epoll_wait(set_, &event, 1, 0) == 0;
+  }
+
+  void arm() const {
+    epoll_event wanted = entry(0);
+    if ((events_ & EPOLLONESHOT) != 0)
+      must(::epoll_ctl(set_, EPOLL_CTL_MOD, 0, &wanted), "epoll_ctl");
+  }
+
+ private:
+  static constexpr std::uint64_t kData = 0x0123456789abcde0U;  // all 64 bits must survive
+
+  epoll_event entry(unsigned nth) const {
+    epoll_event wanted{};
+    wanted.events = events_;
+    wanted.data.u64 = kData + nth;
+    return wanted;
+  }
+
+  void leave_to(int other, int number, int flags) {
+    must(::dup2(0, number), "dup2");
+    add(number);
+    place(other, number, flags);
+  }
+
+  int set_;
+  int waited_;
+  unsigned events_;
+  unsigned entries_ = 0;
+};
 
 }  // namespace
 
@@ -203,31 +292,25 @@ int shared_table(const Args& /*args*/) {
 }
 
 int epoll_lines(const Args& args) {
-  const auto set = static_cast<int>(must(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1"));
   const std::string how = args.empty() ? "" : args[0];
-  epoll_event wanted{};
-  wanted.events = EPOLLIN | events_for(how);
-  wanted.data.u64 = 0x0123456789abcdefU;  // all 64 bits must survive
-  must(::epoll_ctl(set, EPOLL_CTL_ADD, 0, &wanted), "epoll_ctl");
+  Watcher watcher(how);
   if (how == "pair")
     start_sharer();
   if (how == "twice")  // by another number of the same open file
-    must(::epoll_ctl(set, EPOLL_CTL_ADD, must_be_dup(0), &wanted), "epoll_ctl");
-  const int waited = how == "nested" ? nest(set) : set;
+    watcher.add(must_be_dup(0));
+  if (how == "nested")
+    watcher.nest();
+  if (how == "stale")
+    watcher.leave_numbers();
+  if (how == "stale-locked")
+    watcher.leave_number_to_locked(args.at(1));
   sigset_t usr1;
   ::sigemptyset(&usr1);
   ::sigaddset(&usr1, SIGUSR1);
   must(::sigprocmask(SIG_BLOCK, &usr1, nullptr), "sigprocmask");
   say_ready();
   for (bool first = true;; first = false) {
-    epoll_event event{};
-    const int count = ::epoll_wait(waited, &event, 1, -1);
-    if (count < 0) {
-      say(std::string("epoll_wait failed: ") + std::strerror(errno) + "\n");
-      continue;
-    }
-    if (event.data.u64 != wanted.data.u64)
-      say("epoll_wait gave other data\n");
+    watcher.wait_for_all();
     char line[4096];
     const ssize_t size = ::read(0, line, sizeof line);
     if (size <= 0)
@@ -235,10 +318,9 @@ int epoll_lines(const Args& args) {
     say("got: " + std::string(line, static_cast<std::size_t>(size)));
     if (how == "spent" && first) {
       must(::sigwaitinfo(&usr1, nullptr), "sigwaitinfo");
-      say(::epoll_wait(set, &event, 1, 0) == 0 ? "still spent\n" : "no longer spent\n");
+      say(watcher.is_quiet() ? "still spent\n" : "no longer spent\n");
     }
-    if ((wanted.events & EPOLLONESHOT) != 0)
-      must(::epoll_ctl(set, EPOLL_CTL_MOD, 0, &wanted), "epoll_ctl");
+    watcher.arm();
   }
 }
 
