@@ -117,6 +117,33 @@ std::string shell_text(const proc::Snapshot& snapshot, const MovePlan& plan) {
   return {};
 }
 
+/// The first few of them by name.
+std::string some_names(const proc::Snapshot& snapshot, std::vector<pid_t> pids) {
+  constexpr std::size_t kNamed = 3;
+  const std::size_t others = pids.size() > kNamed ? pids.size() - kNamed : 0;
+  pids.resize(pids.size() - others);
+  std::string names = others == 0 ? names_of(snapshot, pids) : std::string();
+  for (std::size_t i = 0; others != 0 && i < pids.size(); ++i)
+    names += name_of(snapshot, pids[i]) + ", ";
+  return others == 0 ? names : names + "and " + std::to_string(others) + " more";
+}
+
+std::string passwords_text(const proc::Snapshot& snapshot, const MovePlan& plan) {
+  std::vector<pid_t> pids;
+  for (const ProcessPlan& process : plan.processes) {
+    if (process.lacks_dev_tty)
+      pids.push_back(process.pid);
+  }
+  if (pids.empty())
+    return {};
+  return "what " + some_names(snapshot, pids) + (pids.size() == 1 ? " starts" : " start") +
+         " finds no /dev/tty, where ssh, sudo, git and gpg ask for passwords: let them ask before "
+         "the grab, or elsewhere (ssh-agent, sudo -A, a graphical pinentry)" +
+         (contains(pids, plan.root)
+              ? ""
+              : "; what " + name_of(snapshot, plan.root) + " itself starts finds it");
+}
+
 struct InWords {
   pid_t pid = 0;
 
@@ -232,6 +259,8 @@ std::string describe_plan(const proc::Snapshot& snapshot, const MovePlan& plan) 
   out += line("job", job_text(snapshot, plan));
   out += line("old shell", shell_text(snapshot, plan));
   out += line("status", "grab exits with that of " + name_of(snapshot, plan.status_pid));
+  if (const std::string text = passwords_text(snapshot, plan); !text.empty())
+    out += line("passwords", text);
   for (const std::string& warning : plan.warnings)
     out += line("warning", printable(warning));
   const Rows rows(snapshot);

@@ -120,6 +120,20 @@ TEST(DescribePlan, SaysWhatHappensToTheTree) {
       HasSubstr("old shell 4700 (bash), the shell, is told that 4711 (make) was killed by SIGINT"));
 }
 
+TEST(DescribePlan, SaysWhoFindsNoDevTtyAndWhatToDoAboutIt) {
+  Case made = make_on_a_terminal();
+  EXPECT_THAT(words_of(made), Not(HasSubstr("passwords")));
+  made.plan.processes[0].lacks_dev_tty = true;
+  EXPECT_THAT(words_of(made),
+              HasSubstr("passwords what 4712 (cc1) starts finds no /dev/tty, where ssh, sudo, git "
+                        "and gpg ask for passwords: let them ask before the grab, or elsewhere "
+                        "(ssh-agent, sudo -A, a graphical pinentry); what 4711 (make) itself "
+                        "starts finds it"));
+  made.plan.processes[1].lacks_dev_tty = true;
+  EXPECT_THAT(words_of(made), HasSubstr("what 4712 (cc1) and 4711 (make) start finds no /dev/tty"));
+  EXPECT_THAT(words_of(made), Not(HasSubstr("itself starts")));
+}
+
 TEST(DescribePlan, SaysWhatEachProcessIsAndDoes) {
   const Case made = make_on_a_terminal();
   const std::string text = describe_plan(made.snapshot, made.plan);

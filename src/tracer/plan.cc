@@ -220,6 +220,7 @@ ProcessPlan plan_root(const Scene& scene, Topology topology) {
       if (in_terminal_session(scene, scene.root))
         plan.commit.emplace_back(step::DropTerminal{});
       plan.note = "no controlling terminal, nor have its children: they cannot open /dev/tty";
+      plan.lacks_dev_tty = true;
       break;
   }
   return plan;
@@ -238,10 +239,12 @@ ProcessPlan plan_follower(const Scene& scene, const Process& process, Topology t
     // group: nobody else may be in it at that moment.
     if (companion)
       plan.commit.emplace_back(step::JoinGroup{scene.old_pgid, scene.old_pgid});
+    plan.lacks_dev_tty = has_terminal;
     if (has_terminal)
       plan.note = "job control as before, but it and its children cannot open /dev/tty";
   } else if (has_terminal && !is_session_leader(process)) {
     plan.commit.emplace_back(step::DropTerminal{});
+    plan.lacks_dev_tty = true;
     plan.note = "no controlling terminal, nor have its children: they cannot open /dev/tty";
   } else if (has_terminal) {
     plan.note = "a session leader of its own: it keeps the old terminal as controlling terminal";

@@ -94,6 +94,7 @@ struct ProcessPlan {
   std::vector<PrepareStep> prepare;  ///< each can fail and each can be undone
   std::vector<CommitStep> commit;    ///< cannot be undone, so done when every prepare has succeeded
   std::string note;                  ///< what it cannot have afterwards and why; empty if nothing
+  bool lacks_dev_tty = false;        ///< it cannot open /dev/tty afterwards, nor can what it starts
 };
 
 /// What the old shell is told after the move.
