@@ -36,7 +36,6 @@ TEST_P(Storm, IsMovedWholeAndHarmsNobody) {
   const std::string count = storming_processes();
   const pid_t pid =
       first.start("tracee_zoo storm " + GetParam() + " " + count + " " + scratch("over"));
-  const std::size_t processes = tree_of(pid).size();
   second.skip_shown();
   second.grab_tree(pid, "--timeout 15");
   const auto refused = [&] { return second.unread().find("[status 12") != std::string::npos; };
@@ -45,12 +44,13 @@ TEST_P(Storm, IsMovedWholeAndHarmsNobody) {
       << all_transcripts();
   // One that was refused goes on as it was, all of it; but a small one has to be moved.
   EXPECT_TRUE(given != nullptr || !refused()) << all_transcripts();
+  const std::size_t processes = tree_of(pid).size();
   Shell& where = refused() ? first : second;
   where.type("check\r");
   ASSERT_TRUE(where.expect("storm over: " + count + " of " + count + " well, ",
                            Duration{given != nullptr ? 45'000 : 20'000}));
-  std::cout << GetParam() << ": " << (refused() ? "left" : "moved") << " with " << processes
-            << " processes, " << where.unread().substr(0, where.unread().find('\r')) << "\n";
+  std::cout << GetParam() << ": " << (refused() ? "left" : "moved") << ", then " << processes
+            << " processes; " << where.unread().substr(0, where.unread().find('\r')) << "\n";
 }
 
 }  // namespace

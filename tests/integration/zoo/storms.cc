@@ -18,6 +18,9 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
+#include <iterator>
+#include <numeric>
 #include <thread>
 
 #include "integration/zoo/zoo.h"
@@ -129,6 +132,13 @@ struct Child {
   std::atomic<unsigned>* beats = nullptr;
 };
 
+/// Lets others have the processor. Kernel: a few dozen processes that stop and continue each other
+/// all the time may keep it from all others for ten seconds. Seen on Linux 6.18.
+void rest() {
+  const timespec moment{0, 500'000};
+  ::nanosleep(&moment, nullptr);
+}
+
 /// A child that beats, for as long as its parent lives.
 Child beating_child() {
   auto* beats = static_cast<std::atomic<unsigned>*>(
@@ -138,8 +148,7 @@ Child beating_child() {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     for (;;) {
       ++*beats;
-      const timespec moment{0, 100'000};
-      ::nanosleep(&moment, nullptr);
+      rest();
       if (!is_home())
         ::_exit(1);
     }
@@ -150,6 +159,7 @@ Child beating_child() {
 /// Stops and continues a child. A grab continues what it finds stopped, so only the end is sure.
 void stop_round(std::size_t index) {
   static const Child child = beating_child();
+  rest();
   CHECK(::kill(child.pid, SIGSTOP) == 0);
   CHECK(::kill(child.pid, SIGCONT) == 0);
   CHECK(::waitpid(child.pid, nullptr, WNOHANG) == 0);  // not ended
@@ -191,8 +201,7 @@ void signal_round(std::size_t index) {
         ::_exit(1);
     }
   }();
-  const timespec moment{0, 50'000};
-  ::nanosleep(&moment, nullptr);
+  rest();
   CHECK(number_lost == 0);
   CHECK(::waitpid(sender, nullptr, WNOHANG) == 0);
 }
@@ -233,12 +242,17 @@ void run(const std::string& kind, std::size_t index, int rounds_left) {
   ::_exit(page().slot[index].wrong_line.load() == 0 ? 0 : 1);
 }
 
+std::string rounds_beside(const std::string& file) {
+  return file + ".rounds";
+}
+
 /// Command substitutions of bash, until there is a file that names the terminal.
 [[noreturn]] void run_shell(const std::string& file) {
-  const std::string script = "while [ ! -e " + file +
+  const std::string script = "n=0; while [ ! -e " + file +
                              " ]; do x=$(echo a; (echo b) | cat); [ \"$x\" = $'a\\nb' ] || exit 1; "
-                             "done; [ \"$(tty)\" = \"$(cat " +
-                             file + ")\" ] || exit 2";
+                             "n=$((n + 1)); done; echo $n >> " +
+                             rounds_beside(file) + "; [ \"$(tty)\" = \"$(cat " + file +
+                             ")\" ] || exit 2";
   ::execlp("bash", "bash", "-c", script.c_str(), static_cast<char*>(nullptr));
   ::_exit(127);
 }
@@ -254,6 +268,11 @@ std::string complaint(std::size_t index, const std::string& kind, int status) {
   return std::string(kind_of(index, kind)) + " " + std::to_string(index) + ": status " +
          std::to_string(status) + ", line " + std::to_string(slot.wrong_line.load()) + ", " +
          std::strerror(slot.wrong_errno.load()) + "\n";
+}
+
+unsigned long rounds_of_shells(const std::string& file) {
+  std::ifstream in(rounds_beside(file));
+  return std::accumulate(std::istream_iterator<unsigned long>(in), {}, 0UL);
 }
 
 /// Ends the storm; how many came out of it as they should.
@@ -276,6 +295,7 @@ void check(const std::string& kind, const std::vector<pid_t>& pids, const std::s
       say(complaint(i, kind, status));
     rounds += page().slot[i].rounds.load();
   }
+  rounds += rounds_of_shells(file);
   say("storm over: " + std::to_string(well) + " of " + std::to_string(pids.size()) + " well, " +
       std::to_string(rounds) + " rounds\n");
 }
