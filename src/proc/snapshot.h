@@ -115,6 +115,8 @@ struct Process {
   std::vector<Descriptor> moved_fds;      ///< those to be moved, ascending
   std::vector<EpollWatch> epoll_watches;  ///< on moved_fds only
   std::vector<StaleWatch> stale_watches;
+  std::vector<int> foreign_sets;  ///< epoll sets that watch moved_fds and are the parent's, too, of
+                                  ///< the job: their entries are in neither of the lists above
   pid_t fd_table_of =
       0;  ///< the first process of the tree with the same table (CLONE_FILES); else itself
   std::uint64_t nofile_limit = 0;  ///< soft RLIMIT_NOFILE

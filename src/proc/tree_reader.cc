@@ -10,6 +10,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstddef>
+#include <map>
 #include <set>
 #include <string>
 #include <thread>
@@ -71,6 +72,7 @@ struct TreeReader::State {
   void fill_processes(Snapshot& snapshot);
   Terminal terminal(const Snapshot& snapshot);
   std::optional<Process> parent(const Snapshot& snapshot) const;
+  static void set_foreign_sets_apart(pid_t parent, Snapshot& snapshot);
   Result<void> fill_outsiders(Snapshot& snapshot);
   Result<Snapshot> snapshot(How how, const Snapshot* before);
 };
@@ -275,6 +277,30 @@ Terminal TreeReader::State::terminal(const Snapshot& snapshot) {
   return terminal;
 }
 
+// Kernel: a child that was forked without execve(2) has the parent's epoll set, by the same number.
+// Source: epoll(7); fork(2).
+void TreeReader::State::set_foreign_sets_apart(pid_t parent, Snapshot& snapshot) {
+  for (Process& process : snapshot.processes) {
+    std::map<int, bool> foreign;
+    const auto is_foreign = [&](int epoll_fd) {
+      const auto [known, is_new] = foreign.try_emplace(epoll_fd, false);
+      if (is_new)
+        known->second =
+            compare_descriptions(parent, epoll_fd, process.stat.pid, epoll_fd) == Order::kSame;
+      return known->second;
+    };
+    std::erase_if(process.epoll_watches,
+                  [&](const EpollWatch& watch) { return is_foreign(watch.epoll_fd); });
+    std::erase_if(process.stale_watches,
+                  [&](const StaleWatch& stale) { return is_foreign(stale.watch.epoll_fd); });
+    process.foreign_sets.clear();
+    for (const auto& [epoll_fd, is_one] : foreign) {
+      if (is_one)
+        process.foreign_sets.push_back(epoll_fd);
+    }
+  }
+}
+
 // The parent of the job: of the group's leader, where that one is of the tree (naming an orphan of
 // a pipeline still finds the shell), else of the named process.
 std::optional<Process> TreeReader::State::parent(const Snapshot& snapshot) const {
@@ -343,6 +369,8 @@ Result<Snapshot> TreeReader::State::snapshot(How how, const Snapshot* before) {
     snapshot.left_terminal.name = left_terminal.name();
   }
   snapshot.parent = parent(snapshot);
+  if (snapshot.parent)
+    set_foreign_sets_apart(snapshot.parent->stat.pid, snapshot);
   GRAB_CHECK(fill_outsiders(snapshot));
   if (before != nullptr) {
     snapshot.self = before->self;

@@ -412,6 +412,12 @@ void warn_of_losses(const Scene& scene, MovePlan& plan) {
   for (const Process& process : scene.snapshot.processes) {
     if (!takes_part(scene, process))
       continue;
+    if (!process.foreign_sets.empty())
+      plan.warnings.push_back(
+          name_of(process) + " sees no keys by its epoll set " +
+          std::to_string(process.foreign_sets.front()) + ", which is its parent's, too: " +
+          (scene.snapshot.parent ? name_of(*scene.snapshot.parent) : "that one") +
+          " stays, and keeps its keys");
     for (const proc::StaleWatch& stale : process.stale_watches) {
       if (!can_be_moved(stale))
         plan.warnings.push_back(

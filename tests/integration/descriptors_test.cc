@@ -145,6 +145,18 @@ TEST_F(Descriptors, AProgramWhoseEpollEntryCannotBeMovedIsNamed) {
   EXPECT_TRUE(second.expect("may see no keys"));
 }
 
+TEST_F(Descriptors, AnEpollSetThatIsTheParentsTooGoesOnServingTheParent) {
+  Shell first("bash");
+  SecondTerminal second;
+  const pid_t pid = first.start("tracee_zoo epoll-parent");
+  ASSERT_TRUE(grabs_tree(second, first, pid));
+  EXPECT_THAT(second.transcript(), HasSubstr("which is its parent's, too"));
+  EXPECT_TRUE(second.echoes("one"));
+  first.type("hello\r");
+  EXPECT_TRUE(first.expect("parent got: hello"));
+  EXPECT_TRUE(second.echoes("two"));
+}
+
 TEST_F(Descriptors, AnEpollEntryThatIsSpentStaysSpentUntilItIsArmedAgain) {
   Shell first("bash");
   SecondTerminal second;
@@ -166,27 +178,6 @@ TEST_F(Descriptors, AProgramThatIsToldOfKeysBySigioGetsIt) {
   const pid_t pid = first.start("tracee_zoo sigio-lines");
   first.run("before");
   ASSERT_TRUE(first.expect("got: before"));
-  ASSERT_TRUE(grabs_tree(second, first, pid));
-  EXPECT_TRUE(second.echoes("one"));
-  EXPECT_TRUE(second.echoes("two"));
-}
-
-TEST_F(Descriptors, AnAsyncioProgramSeesKeys) {
-  if (!installed("python3"))
-    GTEST_SKIP() << "python3 is not installed";
-  Shell first("bash");
-  SecondTerminal second;
-  write_file(scratch("lines.py"), R"(import asyncio, os, sys
-async def main():
-    reader = asyncio.StreamReader()
-    await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    print("ready", os.getpid(), flush=True)
-    while line := await reader.readline():
-        print("got:", line.decode().strip(), flush=True)
-asyncio.run(main())
-)");
-  const pid_t pid = first.start("python3 " + scratch("lines.py"));
   ASSERT_TRUE(grabs_tree(second, first, pid));
   EXPECT_TRUE(second.echoes("one"));
   EXPECT_TRUE(second.echoes("two"));

@@ -73,6 +73,8 @@ constexpr Behaviour kBehaviours[] = {
     {"shared-table", shared_table, "two processes with one descriptor table (CLONE_FILES)"},
     {"epoll-lines", epoll_lines,
      "[edge|exclusive|nested|oneshot|pair|spent|stale|twice]: echo-lines by epoll_wait(2)"},
+    {"epoll-parent", epoll_parent,
+     "waits by an epoll set that its child, which is what is ready, has too"},
     {"sigio-lines", sigio_lines, "echo-lines by SIGIO (O_ASYNC)"},
     {"no-terminal", no_terminal, "FILE: a session without a terminal; writes numbered lines there"},
     {"catch", catch_signals, "NAME...: says the name of each such signal; WINCH with the size"},
