@@ -138,16 +138,18 @@ OtherFd describe(int fd, const struct stat& st) {
   return other;
 }
 
-bool is_epoll(ProcessFiles& files, int fd) {
+/// Says of an anon_inode what it is.
+void identify(ProcessFiles& files, OtherFd& other) {
   Result<UsableFd> directory = files.fd_directory();
-  if (!directory)
-    return false;
+  if (!directory || !other.anonymous)
+    return;
   std::array<char, 64> link{};
   const ssize_t length =
-      ::readlinkat(directory->get(), std::to_string(fd).c_str(), link.data(), link.size());
+      ::readlinkat(directory->get(), std::to_string(other.fd).c_str(), link.data(), link.size());
+  const std::string_view name(link.data(), length < 0 ? 0 : static_cast<std::size_t>(length));
   // Source: proc_pid_fd(5).
-  return length > 0 && std::string_view(link.data(), static_cast<std::size_t>(length)) ==
-                           "anon_inode:[eventpoll]";
+  other.epoll = name == "anon_inode:[eventpoll]";
+  other.ring = name == "anon_inode:[io_uring]";
 }
 
 }  // namespace
@@ -257,6 +259,7 @@ Result<void> DetailsReader::read_descriptors(Node& node, Details& details) {
   process.moved_fds.clear();
   process.epoll_watches.clear();
   process.stale_watches.clear();
+  process.waiting_rings.clear();
   details.classes.clear();
   details.inodes.clear();
   details.others.clear();
@@ -289,8 +292,7 @@ Result<void> DetailsReader::read_one(Node& node, int pidfd, int fd, Details& det
   details.process.open_fds.push_back(fd);
   if (!is_moved(copy.get(), st)) {
     details.others.push_back(describe(fd, st));
-    OtherFd& other = details.others.back();
-    other.epoll = other.anonymous && is_epoll(node.files, fd);
+    identify(node.files, details.others.back());
     return {};
   }
   Result<FdInfo> info = read_fdinfo(node.files, fd);
@@ -379,7 +381,7 @@ bool DetailsReader::same_other(Node& node, int pidfd, const OtherFd& before) con
   if (!copy || !copy->valid())
     return false;
   OtherFd now = describe(before.fd, st);
-  now.epoll = now.anonymous && is_epoll(node.files, before.fd);
+  identify(node.files, now);
   if (!(now == before))
     return false;
   const bool may_be_moved = now.character_device || old_terminal_->forces();

@@ -28,6 +28,7 @@ struct OtherFd {
   ino_t inode = 0;
   bool character_device = false;
   bool epoll = false;
+  bool ring = false;       ///< an io_uring
   bool anonymous = false;  ///< an anon_inode: all of them have one and the same inode
   friend bool operator==(const OtherFd&, const OtherFd&) = default;
 };

@@ -243,6 +243,25 @@ Result<FdInfo> parse_fdinfo(std::string_view text) {
   return info;
 }
 
+// Kernel: "PollList:" is followed by one line, indented, for each call that waits for its file, and
+// "UserFiles:" by the path of each registered file. Source: io_uring/fdinfo.c; seen.
+bool may_wait_for_terminal(std::string_view ring_fdinfo) {
+  bool told = false;
+  std::string_view section;
+  while (!ring_fdinfo.empty()) {
+    const std::string_view line = take(ring_fdinfo, '\n');
+    if (!line.starts_with(' ')) {
+      section = line;
+      told = told || line.starts_with("PollList:");
+    } else if (section.starts_with("PollList:") ||
+               (section.starts_with("UserFiles:") &&
+                (line.find(": /dev/pts/") != line.npos || line.find(": /dev/tty") != line.npos))) {
+      return true;
+    }
+  }
+  return !told;  // an older kernel
+}
+
 Result<std::vector<pid_t>> parse_children(std::string_view text) {
   // Kernel: every pid is followed by a space, the last one too. Source: fs/proc/array.c
   // children_seq_show().

@@ -33,6 +33,10 @@ struct FdInfo {
   friend bool operator==(const FdInfo&, const FdInfo&) = default;
 };
 
+/// Whether what /proc/PID/fdinfo/FD says of an io_uring may mean a call that waits for a terminal,
+/// or a terminal that was registered as one of its files.
+[[nodiscard]] bool may_wait_for_terminal(std::string_view ring_fdinfo);
+
 /// A device number as the kernel prints it in "tty_nr", and as TIOCGDEV gives it.
 [[nodiscard]] dev_t decode_device(std::uint32_t encoded);
 

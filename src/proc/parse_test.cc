@@ -157,6 +157,18 @@ TEST(ParseFdinfo, ReadsFlagsAsOctal) {
   EXPECT_EQ(info->tty_index, std::nullopt);
 }
 
+TEST(ParseFdinfo, TellsOfARingWhetherSomethingWaitsByIt) {
+  const std::string start = "pos:\t0\nflags:\t02000002\nUserFiles:\t1\n";
+  const std::string file = "    0: /dev/pts/4\n";
+  const std::string waits = "UserBufs:\t0\nPollList:\n  op=22, task_works=0\nCqOverflowList:\n";
+  const std::string idle = "UserBufs:\t0\nPollList:\nCqOverflowList:\n  user_data=1, res=0\n";
+  EXPECT_TRUE(may_wait_for_terminal(start + waits));
+  EXPECT_FALSE(may_wait_for_terminal(start + idle));
+  EXPECT_TRUE(may_wait_for_terminal(start + file + idle)) << "registered";
+  EXPECT_FALSE(may_wait_for_terminal(start + "    0: /tmp/a\n" + idle));
+  EXPECT_TRUE(may_wait_for_terminal(start)) << "what is not told must not be taken for nothing";
+}
+
 TEST(ParseFdinfo, ReadsEpollTargets) {
   const Result<FdInfo> info = parse_fdinfo(kEpollInfo);
   ASSERT_TRUE(info);

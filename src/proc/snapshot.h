@@ -117,6 +117,7 @@ struct Process {
   std::vector<StaleWatch> stale_watches;
   std::vector<int> foreign_sets;  ///< epoll sets that watch moved_fds and are the parent's, too, of
                                   ///< the job: their entries are in neither of the lists above
+  std::vector<int> waiting_rings;  ///< io_urings by which it may wait for its terminal
   pid_t fd_table_of =
       0;  ///< the first process of the tree with the same table (CLONE_FILES); else itself
   std::uint64_t nofile_limit = 0;  ///< soft RLIMIT_NOFILE

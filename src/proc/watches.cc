@@ -118,16 +118,34 @@ Result<FdInfo> read_fdinfo(ProcessFiles& files, int fd) {
   return parse_fdinfo(text);
 }
 
+namespace {
+
+Result<void> read_ring(ProcessFiles& files, int fd, Process& process) {
+  std::string text;
+  const std::string name =
+      "task/" + std::to_string(files.speaker()) + "/fdinfo/" + std::to_string(fd);
+  if (const Result<void> read = files.read(name.c_str(), text); !read)
+    return tolerate(read.error(), &process.readable);
+  if (may_wait_for_terminal(text))
+    process.waiting_rings.push_back(fd);
+  return {};
+}
+
+}  // namespace
+
 Result<void> read_watches(Node& node, Details& details, const Descriptions& descriptions) {
   Process& process = details.process;
   process.epoll_watches.clear();
   process.stale_watches.clear();
+  process.waiting_rings.clear();
   if (process.moved_fds.empty())
     return {};
   WatchesReader reader(node, details, descriptions);
   for (const OtherFd& other : details.others) {
     if (other.epoll)
       GRAB_CHECK(reader.read_set(other.fd));
+    if (other.ring)
+      GRAB_CHECK(read_ring(node.files, other.fd, process));
   }
   return {};
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Which entries of a process's epoll sets watch descriptors that are to be moved.
+// Which entries of a process's epoll sets watch descriptors that are to be moved, and by which
+// io_urings it may wait for them.
 #pragma once
 
 #include "base/error.h"
@@ -16,7 +17,8 @@ namespace grab::proc {
 
 [[nodiscard]] Result<FdInfo> read_fdinfo(ProcessFiles& files, int fd);
 
-/// Fills epoll_watches and stale_watches of details.process, whose descriptors have been read.
+/// Fills epoll_watches, stale_watches and waiting_rings of details.process, whose descriptors have
+/// been read.
 [[nodiscard]] Result<void> read_watches(Node& node, Details& details,
                                         const Descriptions& descriptions);
 

@@ -412,6 +412,12 @@ void warn_of_losses(const Scene& scene, MovePlan& plan) {
   for (const Process& process : scene.snapshot.processes) {
     if (!takes_part(scene, process))
       continue;
+    if (!process.waiting_rings.empty())
+      plan.warnings.push_back(
+          name_of(process) + " has calls under way by io_uring (descriptor " +
+          std::to_string(process.waiting_rings.front()) +
+          "): one that waits for its terminal stays with the old one, and takes what is typed "
+          "there; one that is made after the move waits here");
     if (!process.foreign_sets.empty())
       plan.warnings.push_back(
           name_of(process) + " sees no keys by its epoll set " +

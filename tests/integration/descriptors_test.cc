@@ -157,6 +157,17 @@ TEST_F(Descriptors, AnEpollSetThatIsTheParentsTooGoesOnServingTheParent) {
   EXPECT_TRUE(second.echoes("two"));
 }
 
+TEST_F(Descriptors, AReadByIoUringThatWaitsIsNamedBeforeAndAtTheMove) {
+  Shell first("bash");
+  SecondTerminal second;
+  const pid_t pid = first.start("tracee_zoo ring-lines");
+  second.run("grab --tree --dry-run " + std::to_string(pid));
+  EXPECT_TRUE(second.expect("has calls under way by io_uring"));
+  second.skip_shown();
+  ASSERT_TRUE(grabs_tree(second, first, pid));
+  EXPECT_TRUE(second.expect("has calls under way by io_uring"));
+}
+
 TEST_F(Descriptors, AnEpollEntryThatIsSpentStaysSpentUntilItIsArmedAgain) {
   Shell first("bash");
   SecondTerminal second;

@@ -75,6 +75,7 @@ constexpr Behaviour kBehaviours[] = {
      "[edge|exclusive|nested|oneshot|pair|spent|stale|twice]: echo-lines by epoll_wait(2)"},
     {"epoll-parent", epoll_parent,
      "waits by an epoll set that its child, which is what is ready, has too"},
+    {"ring-lines", ring_lines, "waits for lines by a read(2) of its io_uring"},
     {"sigio-lines", sigio_lines, "echo-lines by SIGIO (O_ASYNC)"},
     {"no-terminal", no_terminal, "FILE: a session without a terminal; writes numbered lines there"},
     {"catch", catch_signals, "NAME...: says the name of each such signal; WINCH with the size"},

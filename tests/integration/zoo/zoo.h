@@ -45,6 +45,7 @@ int fd_exhausted(const Args& args);
 int shared_table(const Args& args);
 int epoll_lines(const Args& args);
 int epoll_parent(const Args& args);
+int ring_lines(const Args& args);
 int sigio_lines(const Args& args);
 int no_terminal(const Args& args);
 int catch_signals(const Args& args);
