@@ -142,8 +142,13 @@ Order compare_descriptions(pid_t self, int our_fd, pid_t pid, int fd) {
                        static_cast<std::uint64_t>(fd)));
 }
 
-bool same_fd_table(pid_t a, pid_t b) {
-  return kcmp(a, b, KCMP_FILES, 0, 0) == 0;
+Result<bool> same_fd_table(pid_t a, pid_t b) {
+  const long order = kcmp(a, b, KCMP_FILES, 0, 0);
+  if (order < 0) {
+    return fail_errno(errno, "kcmp, whether " + std::to_string(a) + " and " + std::to_string(b) +
+                                 " share their descriptors");
+  }
+  return order == 0;
 }
 
 bool same_address_space(pid_t a, pid_t b) {
@@ -171,7 +176,7 @@ bool may_hold_record_lock(pid_t pid) {
     if (!(words >> number >> kind) || kind != "POSIX")
       continue;  // "->" is one who waits
     if (!(words >> advisory >> access >> holder) || holder <= 0 || holder == pid ||
-        same_fd_table(holder, pid))
+        same_fd_table(holder, pid).value_or(false))
       return true;
   }
   return false;

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "base/unique_fd.h"
 
 namespace grab::proc {
@@ -38,9 +39,12 @@ enum class Order { kSame, kBefore, kAfter, kUnknown };
 /// Source: kcmp(2) KCMP_FILE: a total order that does not change while both are open.
 [[nodiscard]] Order compare_descriptions(pid_t self, int our_fd, pid_t pid, int fd);
 
-/// Whether two tasks share one table of descriptors, or one address space. False where the kernel
-/// does not say. Source: kcmp(2) KCMP_FILES, KCMP_VM.
-[[nodiscard]] bool same_fd_table(pid_t a, pid_t b);
+/// Whether two tasks share one table of descriptors; an error where the kernel does not say.
+/// Source: kcmp(2) KCMP_FILES.
+[[nodiscard]] Result<bool> same_fd_table(pid_t a, pid_t b);
+
+/// Whether two tasks share one address space. False where the kernel does not say. Source: kcmp(2)
+/// KCMP_VM.
 [[nodiscard]] bool same_address_space(pid_t a, pid_t b);
 
 /// Whether what epoll set `epoll_fd` of `pid` watches as its `nth` entry with the number

@@ -67,7 +67,7 @@ struct TreeReader::State {
   dev_t earlier_terminal_of(Node& node) const;
   std::vector<Node*> refresh_members();
   Result<void> read_members(const std::vector<Node*>& nodes);
-  void find_shared_tables();
+  Result<void> find_shared_tables();
   Result<void> read_foreground();
   void fill_processes(Snapshot& snapshot);
   Terminal terminal(const Snapshot& snapshot);
@@ -204,7 +204,9 @@ Result<void> TreeReader::State::read_members(const std::vector<Node*>& nodes) {
 
 // A process has its table in common with its parent, where it was made with CLONE_FILES, or, made
 // with CLONE_PARENT as well, with the one that is its sibling then.
-void TreeReader::State::find_shared_tables() {
+// Two that were taken for owners of a table each, and share one, would close in an undo what the
+// other has of the move.
+Result<void> TreeReader::State::find_shared_tables() {
   std::unordered_map<pid_t, const Node*> previous_sibling;
   for (Node* node : members.ordered()) {
     Process& process = node->details->process;
@@ -220,13 +222,19 @@ void TreeReader::State::find_shared_tables() {
     for (const Node* other : {parent, sibling}) {
       const bool candidate = !settled && other != nullptr && !other->zombie && other->details &&
                              other->details->process.open_fds == process.open_fds;
-      if (candidate && same_fd_table(other->files.speaker(), node->files.speaker())) {
+      if (!candidate || process.open_fds.empty())
+        continue;
+      const Result<bool> same = same_fd_table(other->files.speaker(), node->files.speaker());
+      if (!same && same.error().err != ESRCH)
+        return tl::unexpected(same.error());
+      if (same && *same) {
         process.fd_table_of = other->details->process.fd_table_of;
         break;
       }
     }
     sibling = node;
   }
+  return {};
 }
 
 // The foreground group is the terminal's, not the process's: one look, the same for all.
@@ -354,7 +362,7 @@ Result<Snapshot> TreeReader::State::snapshot(How how, const Snapshot* before) {
   const std::vector<Node*> to_read =
       how == How::kInFull ? std::vector(members.ordered()) : refresh_members();
   GRAB_CHECK(read_members(to_read));
-  find_shared_tables();
+  GRAB_CHECK(find_shared_tables());
   if (how == How::kRefresh)
     GRAB_CHECK(read_foreground());
 
