@@ -40,7 +40,8 @@ TEST_P(Storm, IsMovedWholeAndHarmsNobody) {
   second.grab_tree(pid, "--timeout 15");
   const auto refused = [&] { return second.unread().find("[status 12") != std::string::npos; };
   const auto shown = [&] { return (second.modes().c_lflag & ISIG) == 0; };
-  ASSERT_TRUE(wait_until([&] { return refused() || shown(); }, Duration{30'000}))
+  ASSERT_TRUE(wait_until([&] { return refused() || shown(); },
+                         Duration{given != nullptr ? 90'000 : 30'000}))
       << all_transcripts();
   // One that was refused goes on as it was, all of it; but a small one has to be moved.
   EXPECT_TRUE(given != nullptr || !refused()) << all_transcripts();
@@ -48,7 +49,7 @@ TEST_P(Storm, IsMovedWholeAndHarmsNobody) {
   Shell& where = refused() ? first : second;
   where.type("check\r");
   ASSERT_TRUE(where.expect("storm over: " + count + " of " + count + " well, ",
-                           Duration{given != nullptr ? 45'000 : 20'000}));
+                           Duration{given != nullptr ? 90'000 : 20'000}));
   std::cout << GetParam() << ": " << (refused() ? "left" : "moved") << ", then " << processes
             << " processes; " << where.unread().substr(0, where.unread().find('\r')) << "\n";
 }

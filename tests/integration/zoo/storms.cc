@@ -45,6 +45,7 @@ struct Page {
   std::atomic<bool> over;
   std::atomic<dev_t> home;  // set before `over`: the terminal on which all have to be
   dev_t first_home;
+  std::atomic<long> rest_ns;  // longer, the more they are
   Slot slot[kMost];
 };
 
@@ -135,7 +136,7 @@ struct Child {
 /// Lets others have the processor. Kernel: a few dozen processes that stop and continue each other
 /// all the time may keep it from all others for ten seconds. Seen on Linux 6.18.
 void rest() {
-  const timespec moment{0, 500'000};
+  const timespec moment{0, page().rest_ns.load()};
   ::nanosleep(&moment, nullptr);
 }
 
@@ -311,6 +312,7 @@ int storm_tree(const Args& args) {
   must(::dup2(memory, kPageFd), "dup2");
   ::close(memory);
   page().first_home = terminal_on(0);
+  page().rest_ns.store(30'000 * static_cast<long>(count));
   std::vector<pid_t> pids;
   for (std::size_t i = 0; i < count; ++i) {
     const auto pid = static_cast<pid_t>(must(::fork(), "fork"));
