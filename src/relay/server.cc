@@ -311,7 +311,7 @@ void Server::perform(const action::AwaitRedraw& /*redraw*/) {
 }
 
 void Server::perform(const action::AwaitSlow& /*await*/) {
-  slow_timer_began_again_ = false;
+  slow_timer_starved_ = 0;
   start_slow_timer();
 }
 
@@ -324,11 +324,12 @@ void Server::start_slow_timer() {
       0);
 }
 
-// Who did not run cannot say that a terminal took nothing meanwhile: it was given nothing. Once; on
-// a machine where this goes on the tree is not made to wait for ever.
+// Who did not run cannot say that a terminal took nothing meanwhile: it was given nothing. On a
+// machine where this goes on the tree is not made to wait for ever.
 void Server::on_slow_timer() {
+  constexpr int kMostStarved = 8;
   const bool starved = uv_now(loop_.get()) - slow_due_ms_ > kStarvedMs;
-  if (starved && !std::exchange(slow_timer_began_again_, true))
+  if (starved && slow_timer_starved_++ < kMostStarved)
     return start_slow_timer();
   core_.slow_deadline();
   pump();

@@ -133,7 +133,7 @@ class Server {
   PtsState modes_;  // of the pts, as they were then
   std::uint64_t modes_seen_ms_ = 0;
   std::uint64_t slow_due_ms_ = 0;  // by the loop's clock
-  bool slow_timer_began_again_ = false;
+  int slow_timer_starved_ = 0;     // times in a row
   UniqueFd spare_;  // given up for a moment where there is no descriptor left to accept with
 
   std::string notice_;                     // a line that has not ended yet
