@@ -294,6 +294,19 @@ TEST(Core, TheOthersAreToldOfASuspendAndAKeyGoesOn) {
   EXPECT_THAT(hands.shown(hands.viewer), AllOf(HasSubstr("text"), HasSubstr("red")));
 }
 
+TEST(Core, ALineOfOursIsNotTheRestOfASequenceThatTheTreeHasBrokenOff) {
+  Hands hands;
+  const ViewerId second = hands.core.add_viewer(up_to_date());
+  hands.output("text\x1b[\x1b[");
+  (void)hands.work();
+  ASSERT_EQ(hands.sent[hands.viewer], "text\x1b[") << "the rest may become a query";
+  hands.sent.clear();
+  hands.type("\x1a", second);
+  (void)hands.work();
+  EXPECT_THAT(hands.sent[hands.viewer], StartsWith("\x18\r\ngrab: vim was stopped by ^Z"));
+  EXPECT_THAT(hands.sent[hands.viewer], EndsWith("\r\n\x1b["));
+}
+
 TEST(Core, ATreeThatNobodyCanContinueIsNotStopped) {
   Hands hands;
   const ViewerId second = hands.core.add_viewer(read_only());

@@ -115,12 +115,19 @@ void ViewerState::show_line(const std::string& line, const TreeOutput& output) {
   if (waiting > kMaxLines)
     return;
   const std::uint64_t at = raw_end(output);
+  const bool at_end = at == output.end();
+  // What may become a query and is kept back begins with an ESC, which may break off a sequence:
+  // the terminal is within that until then, and would take the line for the rest of it.
   std::string bytes = line;
-  if (at == output.end() && !output.modes().between_sequences()) {
-    const std::string begun(output.modes().unfinished());
+  ScreenTracker there = at_end ? output.modes() : modes_;
+  if (!at_end)
+    output.follow(there, modes_at_, at);
+  if (!there.between_sequences() && (at_end || modes_at_ < at)) {
+    const std::string begun(there.unfinished());
     const bool string = begun.size() > 1 && kStringBegins.find(begun[1]) != kStringBegins.npos;
     bytes.insert(0, string ? kEndOfString : kCancel);
-    bytes += begun;
+    if (at_end)
+      bytes += begun;
   }
   inserts_.push_back({at, std::move(bytes), 0});
 }
