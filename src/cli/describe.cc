@@ -118,14 +118,14 @@ std::string shell_text(const proc::Snapshot& snapshot, const MovePlan& plan) {
 }
 
 /// The first few of them by name.
-std::string some_names(const proc::Snapshot& snapshot, std::vector<pid_t> pids) {
+std::string some_names(const proc::Snapshot& snapshot, const std::vector<pid_t>& pids) {
   constexpr std::size_t kNamed = 3;
-  const std::size_t others = pids.size() > kNamed ? pids.size() - kNamed : 0;
-  pids.resize(pids.size() - others);
-  std::string names = others == 0 ? names_of(snapshot, pids) : std::string();
-  for (std::size_t i = 0; others != 0 && i < pids.size(); ++i)
+  if (pids.size() <= kNamed)
+    return names_of(snapshot, pids);
+  std::string names;
+  for (std::size_t i = 0; i < kNamed; ++i)
     names += name_of(snapshot, pids[i]) + ", ";
-  return others == 0 ? names : names + "and " + std::to_string(others) + " more";
+  return names + "and " + std::to_string(pids.size() - kNamed) + " more";
 }
 
 std::string passwords_text(const proc::Snapshot& snapshot, const MovePlan& plan) {

@@ -32,6 +32,19 @@ long kcmp(pid_t a, pid_t b, int type, std::uint64_t index_a, std::uint64_t index
   return ::syscall(SYS_kcmp, a, b, type, index_a, index_b);
 }
 
+Order order_of(long kcmp_result) {
+  switch (kcmp_result) {
+    case 0:
+      return Order::kSame;
+    case 1:
+      return Order::kBefore;
+    case 2:
+      return Order::kAfter;
+    default:
+      return Order::kUnknown;
+  }
+}
+
 UniqueFd checked(long fd, int* err) {
   *err = fd < 0 ? errno : 0;
   return UniqueFd(static_cast<int>(fd));
@@ -119,23 +132,6 @@ UniqueFd copy_of(int pidfd, int fd, int* err) {
     return UniqueFd();
   return checked(::syscall(SYS_pidfd_getfd, pidfd, fd, 0), err);
 }
-
-namespace {
-
-Order order_of(long kcmp_result) {
-  switch (kcmp_result) {
-    case 0:
-      return Order::kSame;
-    case 1:
-      return Order::kBefore;
-    case 2:
-      return Order::kAfter;
-    default:
-      return Order::kUnknown;
-  }
-}
-
-}  // namespace
 
 Order compare_descriptions(pid_t self, int our_fd, pid_t pid, int fd) {
   return order_of(kcmp(self, pid, KCMP_FILE, static_cast<std::uint64_t>(our_fd),
