@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "tracer/batch_run.h"
 
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -228,19 +229,24 @@ Status BatchRun::start_prepare() {
   return go(batch_.prepare);
 }
 Status BatchRun::start_commit() {
+  in_commit_ = true;
   return go(batch_.commit);
+}
+
+Status BatchRun::set_argument(std::size_t call, std::size_t argument, std::int32_t value) const {
+  const std::uint64_t at =
+      table_at_ + call * arch::kPackedCallSize + 8 + argument * sizeof(std::int32_t);
+  std::vector<std::byte> bytes(sizeof value);
+  std::memcpy(bytes.data(), &value, sizeof value);
+  return write(at, bytes);
 }
 
 Status BatchRun::start_undo() {
   // From here on the undo ends in a stop, for there is a tracer to see it.
-  if (!page_) {
-    const std::uint64_t signal_at = table_at_ + batch_.undo_stop * arch::kPackedCallSize + 8 +
-                                    kStopSignalArgument * sizeof(std::int32_t);
-    const std::int32_t signo = SIGSTOP;
-    std::vector<std::byte> bytes(sizeof signo);
-    std::memcpy(bytes.data(), &signo, sizeof signo);
-    GRAB_CHECK(write(signal_at, bytes));
-  }
+  if (!page_)
+    GRAB_CHECK(set_argument(batch_.undo_stop, kStopSignalArgument, SIGSTOP));
+  if (in_commit_ && batch_.undo_front)
+    GRAB_CHECK(set_argument(*batch_.undo_front, kRequestArgument, TIOCSPGRP));
   return go(batch_.undo);
 }
 

@@ -77,6 +77,8 @@ class BatchRun {
   [[nodiscard]] Status find_room(const proc::Process& process);
   [[nodiscard]] Status load_code_and(const arch::CallTable& table);
   [[nodiscard]] Result<std::int64_t> run_one_call(const arch::CallTable& table);
+  [[nodiscard]] Status set_argument(std::size_t call, std::size_t argument,
+                                    std::int32_t value) const;
   [[nodiscard]] Status write(std::uint64_t address, const std::vector<std::byte>& bytes) const;
 
   pid_t pid_ = 0;
@@ -95,7 +97,8 @@ class BatchRun {
   std::vector<std::uint64_t> stops_;  // addresses of its stop calls
   std::size_t written_ = 0;
   bool entered_ = false;  // the registers are no longer those found
-  bool ran_ = false;      // a batch has run, and a SIGSTOP with it
+  bool in_commit_ = false;
+  bool ran_ = false;  // a batch has run, and a SIGSTOP with it
   BatchTable batch_;
   std::optional<OtherFlag> other_flag_;
   std::optional<arch::BatchFailure> failure_;  // what the last await() found

@@ -288,7 +288,7 @@ class Builder {
       if (const auto* leave = std::get_if<step::LeaveAsLeader>(&step); leave != nullptr)
         set_foreground(leave->foreground_pgid);
       if (const auto* leave = std::get_if<step::LeaveFront>(&step); leave != nullptr)
-        set_foreground(leave->front);
+        give_front_back(leave->front);
     }
     std::vector<int> open = kept_open_;
     if (channel_ >= 0)  // still open if a call behind it has failed
@@ -392,6 +392,16 @@ class Builder {
       return;
     add_any(CallName{"ioctl(TIOCSPGRP) of the old terminal"}, SYS_ioctl,
             {number(old_terminal_), number(TIOCSPGRP), data(pgid), {}});
+  }
+
+  // Kernel: waitpid(2) takes a stop off a tracee, which runs on when its tracer dies; one that was
+  // not waited for stops then -> who undoes alone comes here by way of a stop that its shell may
+  // have seen, and taken the terminal: it is to keep that. Source: kernel/exit.c
+  // wait_task_stopped, kernel/signal.c ptrace_stop; seen.
+  void give_front_back(pid_t pgid) {
+    set_foreground(pgid);
+    out_.undo_front = out_.table.calls.size() - 1;
+    out_.table.calls.back().args[kRequestArgument] = number(0);  // no ioctl(2) of a terminal
   }
 
   void consume(int signo) {

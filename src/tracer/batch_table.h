@@ -48,14 +48,17 @@ struct BatchTable {
   std::size_t first_stop = 0;
   std::size_t undo = 0;
   std::size_t undo_stop = 0;  ///< makes no stop until its signal is set, see kStopSignalArgument
+  std::optional<std::size_t>
+      undo_front;  ///< gives the job the foreground back, once its request is set: kRequestArgument
   std::size_t commit = 0;
   std::size_t commit_stop = 0;
   std::size_t no_return = 0;  ///< a call of commit that fails from here on is left out: see above
   std::vector<int> kept;      ///< lent descriptors that are in use from prepare to the end
 };
 
-/// The argument of a stop call that holds its signal.
+/// The argument of a stop call that holds its signal, and of an ioctl(2) that holds its request.
 inline constexpr std::size_t kStopSignalArgument = 2;
+inline constexpr std::size_t kRequestArgument = 1;
 
 /// Memory of the process for a table that the vDSO has no room for.
 struct Page {

@@ -221,6 +221,20 @@ TEST(BatchTable, ALeaderThatStaysGivesTheForegroundBack) {
   EXPECT_EQ(pgid, 77);
 }
 
+TEST(BatchTable, WhoeverUndoesAloneLeavesTheForegroundToItsShell) {
+  Case made = a_follower();
+  made.plan.commit = {step::LeaveFront{66, 77}, step::NewSession{201}, step::TakeTerminal{}};
+  const BatchTable batch = table_of(made);
+  const auto back = calls(batch, batch.undo, batch.undo_stop, SYS_ioctl);
+  ASSERT_EQ(back.size(), 1U);
+  EXPECT_EQ(back[0], &batch.table.calls.at(batch.undo_front.value()));
+  EXPECT_EQ(back[0]->args[kRequestArgument].value, 0);
+  pid_t pgid = 0;
+  std::memcpy(&pgid, &batch.table.data.at(static_cast<std::size_t>(back[0]->args[2].value)),
+              sizeof pgid);
+  EXPECT_EQ(pgid, 77);
+}
+
 TEST(BatchTable, NewSessionStepsAsideFirstAndExpectsItsPid) {
   Case made = a_follower();
   made.plan.commit = {step::NewSession{201}, step::TakeTerminal{}};

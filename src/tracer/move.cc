@@ -265,6 +265,7 @@ class Move {
 
   void report_held() {
     Held held;
+    held.front = plan_.foreground ? snapshot_.old_terminal.foreground_pgid : 0;
     for (const proc::Process& process : snapshot_.processes) {
       const ProcessPlan* plan = plan_.find(process.stat.pid);
       if (plan == nullptr || plan->role == Role::kLeft)

@@ -16,7 +16,7 @@ static void from_json(const json& in, Moved::Process& process) {
 }
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Telling, shell, shell_start_time, pgid, children, wait_status,
                                    background, guard, again)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Held, processes, stopped)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Held, processes, stopped, front)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Moved, root_name, old_terminal, old_devices, topology, processes,
                                    job_pgid, follower_pgids, redraw, status_pid, warnings,
                                    frozen_ms)

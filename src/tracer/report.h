@@ -20,6 +20,7 @@ namespace grab::tracer {
 struct Held {
   std::vector<Moved::Process> processes;
   std::vector<Moved::Process> stopped;  ///< were so before, and stay so
+  pid_t front = 0;                      ///< the old terminal's foreground group, if it is theirs
 };
 
 /// From here on the tree is moved, in part if the tracer dies: what the relay has to know of it,

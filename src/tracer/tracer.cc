@@ -13,6 +13,7 @@
 #include <chrono>
 #include <ctime>
 #include <optional>
+#include <set>
 
 #include "proc/surroundings.h"
 #include "proc/tree_reader.h"
@@ -22,6 +23,8 @@
 
 namespace grab::tracer {
 namespace {
+
+using std::chrono::milliseconds, std::chrono::steady_clock;
 
 struct Pipe {
   UniqueFd read_end, write_end;
@@ -104,12 +107,12 @@ std::optional<proc::Stat> stat_of(const Moved::Process& process) {
   return stat && stat->start_time == process.start_time ? stat : std::nullopt;
 }
 
-/// Sends what a dead tracer has left in a SIGSTOP on its way.
+/// Sends what a dead tracer has left in a SIGSTOP on its way. Whether it has left somebody so.
 // Kernel: a process in a stop of its batch waits for SIGCONT when its tracer is gone; one that has
 // not got there yet will. Source: ptrace(2) PTRACE_SEIZE; seen.
-void continue_held(const Held& held) {
-  using std::chrono::milliseconds, std::chrono::steady_clock;
+bool continue_held(const Held& held) {
   const auto deadline = steady_clock::now() + milliseconds(500);
+  bool found_stopped = false;
   for (bool again = true; again && steady_clock::now() < deadline;) {
     again = false;
     for (const Moved::Process& process : held.processes) {
@@ -118,7 +121,7 @@ void continue_held(const Held& held) {
         continue;
       if (stat->state == 'T') {
         (void)kill(process.pid, SIGCONT);
-        again = true;
+        again = found_stopped = true;
       }
       if (stat->state == 't' || stat->state == 'R')
         again = true;
@@ -131,6 +134,28 @@ void continue_held(const Held& held) {
       stopped.push_back(process.pid);
   }
   bring_out_of_batches(stopped);
+  return found_stopped;
+}
+
+/// A shell that has seen one of its job stop has taken its terminal, or is about to. Who of the job
+/// goes on waiting in a read(2) there would get what is typed to the shell.
+// Kernel: whether a process may read its terminal is asked where read(2) begins -> one that has to
+// begin again is stopped by SIGTTIN. Source: drivers/tty/n_tty.c job_control; seen.
+void leave_terminal_to_shell(const Held& held) {
+  const auto deadline = steady_clock::now() + milliseconds(100);
+  std::set<pid_t> told;
+  while (held.front != 0 && steady_clock::now() < deadline) {
+    for (const Moved::Process& process : held.processes) {
+      const auto stat = stat_of(process);
+      if (!stat || stat->pgid != held.front || stat->tpgid == held.front)
+        continue;
+      if (stat->state != 'T' && told.insert(process.pid).second) {
+        (void)kill(process.pid, SIGSTOP);
+        (void)kill(process.pid, SIGCONT);
+      }
+    }
+    sleep_a_moment();
+  }
 }
 
 /// Tells the shell in a process of its own, for a tracer that may have been killed before it did.
@@ -188,7 +213,9 @@ Result<Told> run_tracer(pid_t named, const MoveOptions& options, const MoveFor& 
       held = std::move(*more);
   }
   (void)waitpid(tracer, nullptr, 0);
-  continue_held(held);
+  const bool some_have_stopped = continue_held(held);
+  if (some_have_stopped && !told.committing)
+    leave_terminal_to_shell(held);
   if (told.committing) {
     auto& moved = told.committing->processes;
     moved.insert(moved.end(), held.processes.begin(), held.processes.end());
