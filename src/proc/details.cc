@@ -200,8 +200,8 @@ Result<void> read_basics(ProcessFiles& files, Process& process) {
   return read_program(files, process);
 }
 
-bool DetailsReader::is_moved(int copy, const struct stat& st) const {
-  return old_terminal_->is_moved(copy, st) || left_terminal_->is_moved(copy, st);
+bool DetailsReader::is_moved(int copy, const struct stat& st, const Stat& of) const {
+  return old_terminal_->is_moved(copy, st, of) || left_terminal_->is_moved(copy, st, of);
 }
 
 Result<void> DetailsReader::read(Node& node) {
@@ -290,7 +290,7 @@ Result<void> DetailsReader::read_one(Node& node, int pidfd, int fd, Details& det
   if (!copy.valid())
     return {};
   details.process.open_fds.push_back(fd);
-  if (!is_moved(copy.get(), st)) {
+  if (!is_moved(copy.get(), st, details.process.stat)) {
     details.others.push_back(describe(fd, st));
     identify(node.files, details.others.back());
     return {};
@@ -385,7 +385,7 @@ bool DetailsReader::same_other(Node& node, int pidfd, const OtherFd& before) con
   if (!(now == before))
     return false;
   const bool may_be_moved = now.character_device || old_terminal_->forces();
-  return !may_be_moved || !is_moved(copy->get(), st);
+  return !may_be_moved || !is_moved(copy->get(), st, node.details->process.stat);
 }
 
 }  // namespace grab::proc

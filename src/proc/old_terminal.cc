@@ -60,8 +60,9 @@ std::string terminal_path(dev_t device) {
   return {};
 }
 
-Result<void> OldTerminal::identify(ProcessFiles& named, dev_t controlling, bool force_stdio) {
-  device_ = controlling;
+Result<void> OldTerminal::identify(ProcessFiles& named, const Stat& stat, bool force_stdio) {
+  device_ = stat.tty;
+  session_ = device_ != kNoDevice ? stat.sid : 0;
   Result<UsableFd> pidfd = named.speaker_pidfd();
   if (!pidfd && pidfd.error().kind == ErrorKind::kGone)
     return tl::unexpected(pidfd.error());
@@ -112,13 +113,16 @@ void OldTerminal::learn(int copy, const struct stat& st) {
   path_.assign(link.data(), length > 0 ? static_cast<std::size_t>(length) : 0);
 }
 
-bool OldTerminal::is_moved(int copy, const struct stat& st) const {
+bool OldTerminal::is_moved(int copy, const struct stat& st, const Stat& of) const {
   for (const Forced& forced : forced_) {
     if (forced.st.st_dev == st.st_dev && forced.st.st_ino == st.st_ino &&
         compare_descriptions(::getpid(), forced.copy.get(), ::getpid(), copy) == Order::kSame)
       return true;
   }
-  return is_terminal(copy, st);
+  // Kernel: a terminal controls one session -> the controlling terminal of another one, of the same
+  // number, is of another devpts, and so is what it has opened as /dev/tty. Source: tty_ioctl(4).
+  const bool has_another = session_ != 0 && of.tty == device_ && of.sid != session_;
+  return is_terminal(copy, st) && (st.st_rdev == device_ || !has_another);
 }
 
 std::string OldTerminal::name() const {
@@ -138,6 +142,12 @@ int OldTerminal::fd(ProcessFiles& named) {
   Result<UsableFd> directory = named.directory();
   struct stat owner {};
   if (!directory || ::fstat(directory->get(), &owner) != 0)
+    return -1;
+  // In a container there may be another devpts, and another terminal of that number.
+  struct stat theirs {};
+  struct stat ours {};
+  if (::fstatat(directory->get(), "ns/mnt", &theirs, 0) != 0 ||
+      ::stat("/proc/self/ns/mnt", &ours) != 0 || theirs.st_ino != ours.st_ino)
     return -1;
   // The process rules over what lies there: it may be a file that does something when it is opened,
   // or a terminal of the same number that is another user's. So it is looked at before it is

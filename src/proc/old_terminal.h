@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/unique_fd.h"
 #include "proc/process_files.h"
+#include "proc/snapshot.h"
 
 namespace grab::proc {
 
@@ -28,19 +29,22 @@ class OldTerminal {
   OldTerminal() = default;
   explicit OldTerminal(dev_t device) : device_(device) {}
 
-  /// Finds out what `named`, whose controlling terminal is `controlling` (0: none), is to be moved
-  /// off. A named process that denies us its descriptors leaves only the controlling terminal.
-  [[nodiscard]] Result<void> identify(ProcessFiles& named, dev_t controlling, bool force_stdio);
+  /// Finds out what `named`, of which `stat` is read, is to be moved off: its controlling terminal,
+  /// if it has one. A named process that denies us its descriptors leaves only the controlling
+  /// terminal.
+  [[nodiscard]] Result<void> identify(ProcessFiles& named, const Stat& stat, bool force_stdio);
 
-  /// Whether the descriptor, a copy of ours, is to be moved. `st` is its fstat(2).
-  [[nodiscard]] bool is_moved(int copy, const struct stat& st) const;
+  /// Whether the descriptor of the process `of`, a copy of ours, is to be moved. `st` is its
+  /// fstat(2).
+  [[nodiscard]] bool is_moved(int copy, const struct stat& st, const Stat& of) const;
 
   /// Takes what is to be moved as an example of the terminal, where there is none yet or no better.
   void learn(int copy, const struct stat& st);
 
   [[nodiscard]] dev_t device() const { return device_; }
   [[nodiscard]] std::string name() const;
-  /// Our own descriptor of it, -1 if none; opens it as `named` would if no copy has been seen.
+  /// Our own descriptor of it, -1 if none; opens it as `named` would if no copy has been seen and
+  /// what it would see is what we see.
   [[nodiscard]] int fd(ProcessFiles& named);
   [[nodiscard]] int fd() const { return copy_.get(); }
   [[nodiscard]] bool forces() const { return !forced_.empty(); }
@@ -53,6 +57,7 @@ class OldTerminal {
   [[nodiscard]] bool is_terminal(int copy, const struct stat& st) const;
 
   dev_t device_ = 0;
+  pid_t session_ = 0;  ///< whose controlling terminal it is, 0 if that is not known
   UniqueFd copy_;
   bool copy_is_direct_ = false;    ///< copy_ was opened by the terminal's own path
   std::optional<dev_t> instance_;  ///< the devpts that a pts is of

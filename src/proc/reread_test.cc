@@ -220,7 +220,9 @@ TEST_F(TreeReaderTest, ReadsTheSameWithoutRoomForFiles) {
     OldTerminal left;
     DetailsReader details(terminal, left, descriptions);
     Node& named = *members.find(tree.pid("first"));
-    EXPECT_TRUE(terminal.identify(named.files, tree.device(), false));
+    Stat stat;
+    stat.tty = tree.device();
+    EXPECT_TRUE(terminal.identify(named.files, stat, false));
     std::vector<Process> processes;
     for (Node* node : members.ordered()) {
       EXPECT_TRUE(details.read(*node));

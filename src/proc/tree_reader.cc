@@ -146,7 +146,7 @@ Result<void> TreeReader::State::identify_terminals(How how, bool* changed) {
   GRAB_TRY(const Stat stat, parse_stat(text));
   OldTerminal fresh;
   if (!node.zombie)
-    GRAB_CHECK(fresh.identify(node.files, stat.tty, options.force_stdio));
+    GRAB_CHECK(fresh.identify(node.files, stat, options.force_stdio));
   *changed = fresh.device() != old_terminal.device() || options.force_stdio;
   if (*changed)
     old_terminal = std::move(fresh);
