@@ -192,6 +192,8 @@ std::string steps_text(const MovePlan& plan, const ProcessPlan& process) {
     steps.emplace_back("cleans the old screen and stops (SIGTSTP)");
   for (const tracer::PrepareStep& one : process.prepare)
     steps.push_back(std::visit(in_words, one));
+  if (process.depart)
+    steps.push_back(in_words(step::JoinGroup{process.depart->pgid, 0}) + " for good");
   for (const tracer::CommitStep& one : process.commit)
     steps.push_back(std::visit(in_words, one));
   if (contains(plan.continue_after, process.pid))

@@ -125,6 +125,8 @@ Json process_json(const proc::Snapshot& snapshot, const tracer::ProcessPlan& pro
   out["steps"] = Json::array();
   for (const tracer::PrepareStep& one : process.prepare)
     out["steps"].push_back(std::visit(ToJson{}, one));
+  if (process.depart)
+    out["steps"].push_back({{"step", "leave-group"}, {"group", process.depart->pgid}});
   for (const tracer::CommitStep& one : process.commit)
     out["steps"].push_back(std::visit(ToJson{}, one));
   out["note"] = printable(process.note);

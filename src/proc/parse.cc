@@ -81,7 +81,13 @@ void read_ids(Fields& fields, std::string_view value, Ids& ids) {
   fields.require(words.empty());
 }
 
-// The lines of a status that grab needs: eight that are always there, once each, and two more.
+void read_numbers(Fields& fields, std::string_view value, std::vector<pid_t>& numbers) {
+  std::string_view words = trim(value);
+  while (!words.empty())
+    fields.read(trim(take(words, '\t')), numbers.emplace_back());
+}
+
+// The lines of a status that grab needs: eight that are always there, once each, and some more.
 class StatusReader {
  public:
   void read(std::string_view key, std::string_view value) {
@@ -101,6 +107,14 @@ class StatusReader {
       once(6).read(trim(value), status_.ignored.bits, kHex);
     else if (key == "SigCgt")
       once(7).read(trim(value), status_.caught.bits, kHex);
+    else if (key == "CapEff")
+      fields_.read(trim(value), status_.capabilities, kHex);
+    else if (key == "NStgid")
+      read_numbers(fields_, value, status_.ns_pids);
+    else if (key == "NSpid")
+      read_numbers(fields_, value, status_.ns_tids);
+    else if (key == "NSpgid")
+      read_numbers(fields_, value, status_.ns_pgids);
     else if (key == "Seccomp")
       fields_.read(trim(value), status_.seccomp);
     else if (key == "nonvoluntary_ctxt_switches")

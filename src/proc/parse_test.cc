@@ -119,6 +119,19 @@ TEST(ParseStatus, ReadsEveryField) {
   EXPECT_FALSE(status->caught.has(9));
 }
 
+TEST(ParseStatus, TellsItsNumbersInEveryPidNamespaceAndItsCapabilities) {
+  std::string text(kStatus);
+  text.insert(text.find("SigPnd"),
+              "NStgid:\t4711\t12\t1\nNSpid:\t4712\t13\t2\nNSpgid:\t4700\t0\t0\nCapEff:"
+              "\t0000000000080001\n");
+  const auto status = parse_status(text);
+  ASSERT_TRUE(status);
+  EXPECT_EQ(status->ns_pids, (std::vector<pid_t>{4711, 12, 1}));
+  EXPECT_EQ(status->ns_tids, (std::vector<pid_t>{4712, 13, 2}));
+  EXPECT_EQ(status->ns_pgids, (std::vector<pid_t>{4700, 0, 0}));
+  EXPECT_EQ(status->capabilities, 0x80001U);
+}
+
 TEST(ParseStatus, DoesWithoutSeccompLine) {
   std::string text(kStatus);
   text.erase(text.find("Seccomp:\t2\n"), std::strlen("Seccomp:\t2\n"));

@@ -64,6 +64,10 @@ struct Status {
   SignalSet pending;         ///< SigPnd of the main thread
   SignalSet shared_pending;  ///< ShdPnd
   SignalSet blocked, ignored, caught;
+  std::uint64_t capabilities = 0;  ///< CapEff, bits as in capabilities(7)
+  std::vector<pid_t> ns_pids;   ///< NStgid: its pid in our pid namespace, and in each within that
+  std::vector<pid_t> ns_tids;   ///< NSpid: the same of the thread whose status it is
+  std::vector<pid_t> ns_pgids;  ///< NSpgid: the same of its group, 0 where that has no number
   friend bool operator==(const Status&, const Status&) = default;
 };
 
@@ -98,6 +102,7 @@ struct StaleWatch {
   bool in_use = false;         ///< the number means another file, which is not moved
   bool close_on_exec = false;  ///< of that one
   bool locks = false;  ///< a lock (fcntl(2)) would be lost if that one was put aside for a moment
+  bool of_contained = false;  ///< of a process that opens descriptors before it can be given one
   friend bool operator==(const StaleWatch&, const StaleWatch&) = default;
 };
 
@@ -161,7 +166,8 @@ struct Self {
   std::vector<pid_t> terminal_keepers;  ///< who holds the ptmx of grab's own terminal
   dev_t terminal = 0;                   ///< grab's own terminal, 0 if none
   unsigned euid = 0;
-  int yama_scope = 0;  ///< /proc/sys/kernel/yama/ptrace_scope, 0 where there is none
+  std::uint64_t permitted = 0;  ///< its capabilities, CAP_* being the bits
+  int yama_scope = 0;           ///< /proc/sys/kernel/yama/ptrace_scope, 0 where there is none
   Namespaces ns;
   friend bool operator==(const Self&, const Self&) = default;
 };

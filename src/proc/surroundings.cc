@@ -2,7 +2,9 @@
 #include "proc/surroundings.h"
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -25,6 +27,15 @@ namespace {
 
 // Room for the few files of one process read once.
 constexpr std::size_t kFewFiles = 1024;
+
+std::uint64_t permitted_capabilities() {
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  std::array<__user_cap_data_struct, 2> sets{};
+  if (::syscall(SYS_capget, &header, sets.data()) != 0)
+    return 0;
+  constexpr unsigned kBits = 32;
+  return sets[0].permitted | static_cast<std::uint64_t>(sets[1].permitted) << kBits;
+}
 
 bool is_ptmx_link(int fd_directory, const std::string& number) {
   std::array<char, 256> link{};
@@ -130,6 +141,7 @@ Self read_self() {
   self.pid = pid;
   self.lineage = lineage_of(pid);
   self.euid = ::geteuid();
+  self.permitted = permitted_capabilities();
   if (const std::optional<Stat> stat = stat_of(pid))
     self.terminal = stat->tty;
   self.terminal_keepers = ptmx_keepers(self.terminal, self.lineage);

@@ -23,6 +23,7 @@
 #include "proc/membership.h"
 #include "proc/old_terminal.h"
 #include "proc/parse.h"
+#include "proc/pid_numbers.h"
 #include "proc/process_files.h"
 #include "proc/surroundings.h"
 
@@ -350,6 +351,13 @@ Result<void> TreeReader::State::fill_outsiders(Snapshot& snapshot) {
   return {};
 }
 
+static void mark_contained(Snapshot& snapshot) {
+  for (Process& process : snapshot.processes) {
+    for (StaleWatch& stale : process.stale_watches)
+      stale.of_contained = !may_take(process, snapshot.self);
+  }
+}
+
 Result<Snapshot> TreeReader::State::snapshot(How how, const Snapshot* before) {
   const bool just_scanned = std::exchange(scanned, false);
   if (how == How::kInFull || !just_scanned)
@@ -383,9 +391,11 @@ Result<Snapshot> TreeReader::State::snapshot(How how, const Snapshot* before) {
   if (before != nullptr) {
     snapshot.self = before->self;
     snapshot.old_ptmx_keepers = before->old_ptmx_keepers;
+    mark_contained(snapshot);
     return snapshot;
   }
   snapshot.self = read_self();
+  mark_contained(snapshot);
   const Process* const named_process = snapshot.find(named);
   if (named_process != nullptr && named_process->stat.sid == named)
     snapshot.old_ptmx_keepers = ptmx_keepers(snapshot.old_terminal.device, lineage_of(named));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "tracer/batch_run.h"
 
+#include <fcntl.h>
 #include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -17,6 +18,10 @@
 
 #include "base/fault.h"
 #include "base/unique_fd.h"
+#include "proc/kernel.h"
+#include "proc/parse.h"
+#include "proc/vdso.h"
+#include "tracer/passing.h"
 #include "tracer/plan.h"
 #include "tracer/ptrace.h"
 #include "tracer/vdso_room.h"
@@ -26,11 +31,11 @@ namespace {
 
 constexpr std::uint64_t kAllSignals = ~0ULL;
 
-/// The middle of the widest unused range of the address space of a process, for `size` bytes:
+/// The middle of the widest unused range of the address space of a thread, for `size` bytes:
 /// nothing that grows gets there.
-Result<std::uint64_t> free_address(pid_t pid, std::size_t size) {
+Result<std::uint64_t> free_address(pid_t tid, std::size_t size) {
   constexpr std::uint64_t kLowest = 0x100000;  // above vm.mmap_min_addr
-  std::ifstream maps("/proc/" + std::to_string(pid) + "/maps");
+  std::ifstream maps("/proc/" + std::to_string(tid) + "/maps");
   std::uint64_t end_before = kLowest;
   std::uint64_t widest = 0;
   std::uint64_t middle = 0;
@@ -47,7 +52,7 @@ Result<std::uint64_t> free_address(pid_t pid, std::size_t size) {
   }
   constexpr std::uint64_t kPageMask = 0xfff;
   if (widest < 4 * size)
-    return fail(ErrorKind::kSystem, "no room in the address space of " + std::to_string(pid));
+    return fail(ErrorKind::kSystem, "no room in the address space of " + std::to_string(tid));
   return middle & ~kPageMask;
 }
 
@@ -69,6 +74,19 @@ void fail_where_asked(BatchTable& batch, pid_t pid) {
   visit("prepare", batch.prepare, batch.first_stop);
   visit("commit", batch.commit, batch.no_return);
   visit("commit on", batch.no_return, batch.commit_stop);
+  visit("depart", batch.depart, batch.depart_stop);
+  if (batch.channel != 0)
+    visit("channel", batch.channel, batch.channel + 1);
+}
+
+/// What thread `tid` is called in its own pid namespace.
+Result<pid_t> number_of_its_own(pid_t tid) {
+  std::string text;
+  const std::string path = "/proc/" + std::to_string(tid) + "/status";
+  if (const int err = proc::read_whole_at(AT_FDCWD, path.c_str(), text); err != 0)
+    return fail_errno(err, path);
+  GRAB_TRY(const proc::Status status, proc::parse_status(text));
+  return status.ns_tids.empty() ? tid : status.ns_tids.back();
 }
 
 }  // namespace
@@ -80,6 +98,12 @@ Result<BatchRun> BatchRun::look(const proc::Process& process, pid_t tid, int mem
   run.mem_fd_ = mem_fd;
   run.name_ = name_of(process);
   run.was_stopped_ = process.stat.state == 'T';
+  const std::vector<pid_t>& numbers = process.status.ns_pids;
+  run.known_pid_ = numbers.empty() ? run.pid_ : numbers.back();
+  run.known_tid_ = run.known_pid_;
+  if (tid != run.pid_) {
+    GRAB_TRY(run.known_tid_, number_of_its_own(tid));
+  }
   run.continue_pending_ =
       process.status.pending.has(SIGCONT) || process.status.shared_pending.has(SIGCONT);
   GRAB_TRY(run.stopped_, get_registers(tid));
@@ -169,10 +193,15 @@ Status BatchRun::load(BatchTable table) {
     stops_ = {call_at(batch_.first_stop), call_at(batch_.undo_stop), call_at(batch_.commit_stop)};
     return load_code_and(batch_.table);
   }
-  table_at_ = page_->address;
+  table_at_ = page_->address + batch_.mailbox.size();
   stops_ = {call_at(batch_.first_stop), vdso_table_};
-  GRAB_CHECK(write(table_at_, arch::encode(batch_.table, table_at_)));
-  return load_code_and(make_end_table(pid_, tid_, signal_mask_));
+  if (batch_.depart != 0)
+    stops_.push_back(call_at(batch_.depart_stop));
+  std::vector<std::byte> bytes = batch_.mailbox;
+  const std::vector<std::byte> calls = arch::encode(batch_.table, table_at_);
+  bytes.insert(bytes.end(), calls.begin(), calls.end());
+  GRAB_CHECK(write(page_->address, bytes));
+  return load_code_and(make_end_table(known_pid_, known_tid_, signal_mask_));
 }
 
 /// Loads a table of one call and a stop, and runs it to the stop; what the call has returned.
@@ -191,12 +220,13 @@ Result<std::int64_t> BatchRun::run_one_call(const arch::CallTable& table) {
   return result;
 }
 
-Result<Page> BatchRun::map_page(std::size_t size) {
+Result<Page> BatchRun::map_page(std::size_t size, bool writable) {
   constexpr std::size_t kPageSize = 4096;
   Page page;
+  page.writable = writable;
   page.size = (size + kPageSize) & ~(kPageSize - 1);
-  GRAB_TRY(page.address, free_address(pid_, page.size));
-  arch::CallTable table = make_map_table(page, pid_, tid_, signal_mask_);
+  GRAB_TRY(page.address, free_address(tid_, page.size));
+  arch::CallTable table = make_map_table(page, known_pid_, known_tid_, signal_mask_);
   if (fault("prepare", std::to_string(pid_) + ": mmap", ENOMEM) != 0)
     table.calls.front() = arch::Call{.number = 0x3ff};
   const Result<std::int64_t> mapped = run_one_call(table);
@@ -213,7 +243,7 @@ Result<Page> BatchRun::map_page(std::size_t size) {
 // If the tracer dies between the registers and the mask, a handler may run before the batch does;
 // it comes back to it.
 Status BatchRun::go(std::size_t first_call) {
-  const std::uint64_t far_table = page_ && table_at_ == page_->address ? vdso_table_ : ~0ULL;
+  const std::uint64_t far_table = page_ && table_at_ != vdso_table_ ? vdso_table_ : ~0ULL;
   GRAB_CHECK(set_registers(tid_, arch::enter_batch(stopped_, {.code = code_,
                                                               .table = table_at_,
                                                               .first_call = first_call,
@@ -223,6 +253,47 @@ Status BatchRun::go(std::size_t first_call) {
   if (!std::exchange(entered_, true))
     GRAB_CHECK(set_signal_mask(tid_, kAllSignals));
   return resume(tid_);
+}
+
+Result<std::array<int, 2>> BatchRun::read_pair() const {
+  const UniqueFd own = mem_fd_ < 0 ? open_memory(pid_) : UniqueFd();
+  std::array<int, 2> pair{};
+  const ssize_t got = pread(mem_fd_ < 0 ? own.get() : mem_fd_, pair.data(), sizeof pair,
+                            static_cast<off_t>(page_->address));
+  if (got != static_cast<ssize_t>(sizeof pair))
+    return fail_errno(got < 0 ? errno : EFAULT, "reading the memory of " + name_);
+  return pair;
+}
+
+Status BatchRun::receive() {
+  if (!page_ || batch_.channel == 0)
+    return {};
+  GRAB_CHECK(go(batch_.channel));
+  GRAB_CHECK(await());
+  GRAB_TRY(const auto pair, read_pair());
+  if (pair != batch_.pair ||
+      fault("another number", std::to_string(pid_) + ": socketpair", EBUSY) != 0)
+    return close_other(pair);
+  GRAB_TRY(const UniqueFd end, take_descriptor(pid_, tid_, pair[1]));
+  return send_descriptors(end.get(), batch_.sent);
+}
+
+/// Its undo would close those that were to be; and there is nothing else to be undone yet.
+Status BatchRun::close_other(const std::array<int, 2>& pair) {
+  leave();
+  for (const int fd : pair)
+    (void)run_one_call(make_close_table(fd, known_pid_, known_tid_, signal_mask_));
+  return fail(ErrorKind::kSystem, "socketpair in " + name_ + " gave " + std::to_string(pair[0]) +
+                                      ", for it has changed meanwhile");
+}
+
+Status BatchRun::depart() {
+  if (batch_.depart == 0)
+    return {};
+  GRAB_CHECK(go(batch_.depart));
+  GRAB_CHECK(await());
+  departed_ = true;
+  return {};
 }
 
 Status BatchRun::start_prepare() {
@@ -247,6 +318,10 @@ Status BatchRun::start_undo() {
     GRAB_CHECK(set_argument(batch_.undo_stop, kStopSignalArgument, SIGSTOP));
   if (in_commit_ && batch_.undo_front)
     GRAB_CHECK(set_argument(*batch_.undo_front, kRequestArgument, TIOCSPGRP));
+  if (departed_ && batch_.front != 0) {
+    GRAB_CHECK(go(batch_.front));
+    (void)await();  // ENOTTY if the old terminal was hung up meanwhile
+  }
   return go(batch_.undo);
 }
 
@@ -289,6 +364,10 @@ Status BatchRun::await() {
   failure_ = arch::batch_failure(regs, table_at_);
   if (!failure_)
     return {};
+  if (failure_->result >= 0 && batch_.detours.count(failure_->call) != 0) {
+    failure_.reset();
+    return {};
+  }
   const auto& [call, result] = *failure_;
   const std::string name = call < batch_.names.size() ? batch_.names[call].text() : "a call";
   if (const auto check = batch_.flag_checks.find(call);
@@ -318,7 +397,7 @@ void BatchRun::leave() {
 void BatchRun::finish() {
   leave();
   if (page_)
-    (void)run_one_call(make_unmap_table(*page_, pid_, tid_, signal_mask_));
+    (void)run_one_call(make_unmap_table(*page_, known_pid_, known_tid_, signal_mask_));
   if (written_ > 0)
     (void)write(code_, std::vector<std::byte>(written_));
   (void)detach(tid_);

@@ -5,6 +5,7 @@
 
 #include <sys/types.h>
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -30,12 +31,24 @@ class BatchRun {
   [[nodiscard]] bool fits(const BatchTable& table) const;
 
   /// Maps a page (or some) of at least `size` bytes into the process, at an address where nothing
-  /// is near. It is unmapped at the end of the batch that runs on it, or by finish().
-  [[nodiscard]] Result<Page> map_page(std::size_t size);
+  /// is near. It is unmapped at the end of the batch that runs on it, or by finish(). `writable`:
+  /// for calls that write to memory.
+  [[nodiscard]] Result<Page> map_page(std::size_t size, bool writable);
 
   /// Writes code and table into the process, the table into the page if there is one. Changes only
   /// bytes that nothing uses.
   [[nodiscard]] Status load(BatchTable table);
+
+  /// The thread that runs it, as its process knows it.
+  [[nodiscard]] pid_t known_tid() const { return known_tid_; }
+
+  /// Where the donor sends: has the process make its sockets and sends it what it is due. Before
+  /// start_prepare().
+  [[nodiscard]] Status receive();
+
+  /// Where the process cannot be put back into its group: has it leave that. Behind all prepares,
+  /// and with the commit announced: if the tracer dies here, the process goes on and commits.
+  [[nodiscard]] Status depart();
 
   /// Sends the process into prepare, undo or commit. It runs until await().
   [[nodiscard]] Status start_prepare();
@@ -80,9 +93,13 @@ class BatchRun {
   [[nodiscard]] Status set_argument(std::size_t call, std::size_t argument,
                                     std::int32_t value) const;
   [[nodiscard]] Status write(std::uint64_t address, const std::vector<std::byte>& bytes) const;
+  [[nodiscard]] Result<std::array<int, 2>> read_pair() const;
+  [[nodiscard]] Status close_other(const std::array<int, 2>& pair);
 
   pid_t pid_ = 0;
   pid_t tid_ = 0;
+  pid_t known_pid_ = 0;  // the same as the process itself knows them
+  pid_t known_tid_ = 0;
   int mem_fd_ = -1;  // borrowed from the TreeReader
   std::string name_;
   arch::Registers stopped_;  // as found, with a restartable sequence left
@@ -96,7 +113,8 @@ class BatchRun {
   std::optional<Page> page_;          // mapped now
   std::vector<std::uint64_t> stops_;  // addresses of its stop calls
   std::size_t written_ = 0;
-  bool entered_ = false;  // the registers are no longer those found
+  bool entered_ = false;   // the registers are no longer those found
+  bool departed_ = false;  // into its new group
   bool in_commit_ = false;
   bool ran_ = false;  // a batch has run, and a SIGSTOP with it
   BatchTable batch_;

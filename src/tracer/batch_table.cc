@@ -4,7 +4,7 @@
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 
 #include <algorithm>
@@ -12,11 +12,10 @@
 #include <csignal>
 #include <cstring>
 #include <iterator>
-#include <limits>
-#include <set>
 #include <span>
 
-#include "tracer/refusal.h"
+#include "proc/pid_numbers.h"
+#include "tracer/passing.h"
 
 namespace grab::tracer {
 namespace {
@@ -48,17 +47,25 @@ class Builder {
   BatchTable build() {
     prepare();
     out_.first_stop = stop(SIGSTOP);
+    out_.undo = out_.table.calls.size();
     undo();
     finish(&out_.undo_stop, 0);
+    if (request_.plan->depart)
+      depart(*request_.plan->depart);
     out_.commit = out_.table.calls.size();
     commit();
     finish(&out_.commit_stop, SIGSTOP);
+    if (request_.donor.sends)
+      open_channel();
+    if (request_.plan->depart)
+      keep_front(*request_.plan->depart);
     out_.kept = kept_open_;
     return std::move(out_);
   }
 
  private:
   struct Kept {  ///< a description of the old terminal and its successor, both open in the process
+    int of_fd = -1;  ///< the first descriptor of it
     int old_fd = -1;
     int new_fd = -1;
   };
@@ -71,47 +78,104 @@ class Builder {
   void add_any(CallName name, std::uint16_t nr, std::array<Argument, 4> args) {
     add(name, nr, args, kAnyResult).any_result = true;
   }
+  void add_detour(CallName name, std::uint16_t nr, std::array<Argument, 4> args) {
+    out_.detours.insert(out_.table.calls.size());
+    add(name, nr, args, kNeverReturned);
+  }
 
   int lend() { return request_.lent.at(next_lent_++); }
 
-  int receive(int channel, int donor_fd, const char* what) {
-    const int fd = lend();
-    add(CallName{what}, SYS_pidfd_getfd, {number(channel), number(donor_fd), number(0), {}}, fd)
-        .yields_descriptor = true;
-    kept_open_.push_back(fd);
-    return fd;
+  /// One of the donor's descriptors, to be received in the order in which they are wanted.
+  struct Wanted {
+    int donor_fd = -1;
+    const char* what = "";
+    int* fd = nullptr;  ///< the number that it gets
+  };
+
+  /// Opens all that the process will need: first what is the donor's, then copies of the old.
+  void receive_all() {
+    std::vector<Wanted> wanted;
+    if (descriptors() != nullptr) {
+      for (const proc::Descriptor& fd : descriptors()->fds) {
+        const auto description = static_cast<std::size_t>(fd.description);
+        const auto [kept, added] = kept_.try_emplace(fd.description, Kept{.of_fd = fd.fd});
+        if (added)
+          wanted.push_back({request_.donor.new_fds.at(description),
+                            "pidfd_getfd of the new terminal", &kept->second.new_fd});
+      }
+    }
+    if (commits<step::TakeTerminal>())
+      wanted.push_back(
+          {request_.donor.new_terminal_fd, "pidfd_getfd of the new terminal", &new_terminal_});
+    // One that nobody has open and that we may not open either cannot be dropped.
+    const bool needs_old = commits<step::DropTerminal>() || commits<step::LeaveAsLeader>() ||
+                           commits<step::LeaveFront>() || request_.plan->depart;
+    if (needs_old && request_.donor.old_terminal_fd >= 0)
+      wanted.push_back(
+          {request_.donor.old_terminal_fd, "pidfd_getfd of the old terminal", &old_terminal_});
+    if (wanted.empty() && !request_.donor.sends)
+      return;
+    if (request_.donor.sends)
+      receive_sent(wanted);
+    else
+      take(wanted);
+    for (auto& [description, kept] : kept_)
+      kept.old_fd = copy(kept.of_fd);
+    if (descriptors() != nullptr)
+      make_gates(*descriptors());
+    for (const int fd : channels_)
+      add(CallName{"close"}, SYS_close, {number(fd), {}, {}, {}}, 0);
   }
 
-  /// Opens all that the process will need, its channel to the donor first.
-  void receive_all() {
-    const bool has_fds = descriptors() != nullptr;
-    if (!has_fds && !commits<step::DropTerminal>() && !commits<step::LeaveAsLeader>() &&
-        !commits<step::TakeTerminal>()) {
-      return;
-    }
+  void take(const std::vector<Wanted>& wanted) {
     const int channel = lend();
-    channel_ = channel;
+    channels_ = {channel};
     add(CallName{"pidfd_open"}, SYS_pidfd_open, {number(request_.donor.pid), number(0), {}, {}},
         channel)
         .yields_descriptor = true;
-    if (has_fds) {
-      for (const proc::Descriptor& fd : descriptors()->fds)
-        keep_both(channel, fd);
+    for (const Wanted& one : wanted) {
+      const int fd = lend();
+      add(CallName{one.what}, SYS_pidfd_getfd,
+          {number(channel), number(one.donor_fd), number(0), {}}, fd)
+          .yields_descriptor = true;
+      *one.fd = fd;
+      kept_open_.push_back(fd);
     }
-    if (commits<step::TakeTerminal>()) {
-      new_terminal_ =
-          receive(channel, request_.donor.new_terminal_fd, "pidfd_getfd of the new terminal");
+  }
+
+  // Kernel: recvmsg(2) gives each descriptor the lowest free number, in the order in which they
+  // were sent; one for which there is none is left out, and the copies made next then get other
+  // numbers than expected. Source: net/core/scm.c scm_detach_fds.
+  void receive_sent(const std::vector<Wanted>& wanted) {
+    out_.pair = {lend(), lend()};
+    channels_ = {out_.pair[0], out_.pair[1]};
+    for (const Wanted& one : wanted) {
+      out_.sent.push_back(one.donor_fd);
+      *one.fd = lend();
+      kept_open_.push_back(*one.fd);
     }
-    // One that nobody has open and that we may not open either cannot be dropped.
-    const bool needed = commits<step::DropTerminal>() || commits<step::LeaveAsLeader>() ||
-                        commits<step::LeaveFront>();
-    if (needed && request_.donor.old_terminal_fd >= 0) {
-      old_terminal_ =
-          receive(channel, request_.donor.old_terminal_fd, "pidfd_getfd of the old terminal");
+    const Mailbox mailbox(mailbox_at(), wanted.size());
+    out_.mailbox = mailbox.bytes();
+    for (const std::uint64_t header : mailbox.headers_at()) {
+      add(CallName{"recvmsg of the new terminal"}, SYS_recvmsg,
+          {number(channels_[0]),
+           number(static_cast<std::int64_t>(header)),
+           number(MSG_DONTWAIT | MSG_CMSG_CLOEXEC),
+           {}},
+          1);
     }
-    if (has_fds)
-      make_gates(*descriptors());
-    add(CallName{"close"}, SYS_close, {number(channel), {}, {}, {}}, 0);
+  }
+
+  [[nodiscard]] std::uint64_t mailbox_at() const {
+    return request_.page ? request_.page->address : 0;
+  }
+
+  void open_channel() {
+    out_.channel = out_.table.calls.size();
+    const auto pair_at = static_cast<std::int64_t>(Mailbox(mailbox_at(), 0).pair_at());
+    add_detour(
+        CallName{"socketpair"}, SYS_socketpair,
+        {number(AF_UNIX), number(SOCK_SEQPACKET | SOCK_CLOEXEC), number(0), number(pair_at)});
   }
 
   int copy(int fd) {
@@ -132,27 +196,12 @@ class Builder {
         continue;
       const Kept& kept = kept_.at(description);
       const int old_fd = copy(kept.old_fd);
-      gates_[description] = {old_fd, copy(kept.new_fd)};
+      gates_[description] = {.old_fd = old_fd, .new_fd = copy(kept.new_fd)};
     }
     for (const proc::StaleWatch& stale : move.stale) {
       if (sets_.count(stale.watch.epoll_fd) == 0)
         sets_[stale.watch.epoll_fd] = copy(stale.watch.epoll_fd);
     }
-  }
-
-  void keep_both(int channel, const proc::Descriptor& fd) {
-    const auto description = static_cast<std::size_t>(fd.description);
-    if (kept_.count(fd.description) != 0)
-      return;
-    Kept kept;
-    kept.new_fd =
-        receive(channel, request_.donor.new_fds.at(description), "pidfd_getfd of the new terminal");
-    kept.old_fd = lend();
-    add(of_fd("fcntl(F_DUPFD)", fd.fd), SYS_fcntl,
-        {number(fd.fd), number(F_DUPFD_CLOEXEC), number(0), {}}, kept.old_fd)
-        .yields_descriptor = true;
-    kept_open_.push_back(kept.old_fd);
-    kept_[fd.description] = kept;
   }
 
   // Kernel: every new descriptor gets the lowest free number -> a number that is to be opened again
@@ -273,7 +322,6 @@ class Builder {
   }
 
   void undo() {
-    out_.undo = out_.table.calls.size();
     const auto& steps = request_.plan->prepare;
     for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
       std::visit(
@@ -291,8 +339,8 @@ class Builder {
         give_front_back(leave->front);
     }
     std::vector<int> open = kept_open_;
-    if (channel_ >= 0)  // still open if a call behind it has failed
-      open.push_back(channel_);
+    // Still open if a call behind it has failed.
+    open.insert(open.end(), channels_.begin(), channels_.end());
     close_all(std::move(open));
   }
 
@@ -355,17 +403,41 @@ class Builder {
   }
 
   void join_group(pid_t pgid, bool must_succeed) {
-    if (must_succeed) {
-      add(CallName{"setpgid"}, SYS_setpgid, {number(0), number(pgid), {}, {}}, 0);
-    } else {
-      add_any(CallName{"setpgid"}, SYS_setpgid, {number(0), number(pgid), {}, {}});
-    }
+    const pid_t known = as_it_knows(pgid);
+    if (known <= 0)
+      return;
+    const std::array<Argument, 4> args = {number(0), number(known), {}, {}};
+    if (must_succeed)
+      add(CallName{"setpgid"}, SYS_setpgid, args, 0);
+    else
+      add_any(CallName{"setpgid"}, SYS_setpgid, args);
+  }
+
+  void depart(const step::Depart& step) {
+    out_.depart = out_.table.calls.size();
+    join_group(step.pgid, true);
+    out_.depart_stop = stop(SIGSTOP);
+  }
+
+  void keep_front(const step::Depart& step) {
+    const pid_t known = as_it_knows(step.front_pgid);
+    if (known <= 0)
+      return;
+    out_.front = out_.table.calls.size();
+    add_detour(CallName{"ioctl(TIOCSPGRP) of the old terminal"}, SYS_ioctl,
+               {number(old_terminal_), number(TIOCSPGRP), data(known), {}});
+  }
+
+  [[nodiscard]] pid_t as_it_knows(pid_t pid) const {
+    return request_.snapshot == nullptr
+               ? pid
+               : proc::number_for(*request_.snapshot, *request_.process, pid);
   }
 
   void new_session(const step::NewSession& session) {
     if (session.via_pgid != 0)
       join_group(session.via_pgid, true);
-    add(CallName{"setsid"}, SYS_setsid, {}, request_.process->stat.pid);
+    add(CallName{"setsid"}, SYS_setsid, {}, as_it_knows(request_.process->stat.pid));
     no_way_back();
   }
 
@@ -374,7 +446,7 @@ class Builder {
   // out again by the leader itself. A blocked signal is queued even if it is ignored. Source:
   // drivers/tty/tty_jobctrl.c disassociate_ctty, kernel/signal.c sig_ignored; seen.
   void leave_as_leader(const step::LeaveAsLeader& leave) {
-    const pid_t own = request_.process->stat.pgid;
+    const pid_t own = as_it_knows(request_.process->stat.pgid);
     add(CallName{"ioctl(TIOCSPGRP) of the old terminal"}, SYS_ioctl,
         {number(old_terminal_), number(TIOCSPGRP), data(own), {}}, 0);
     add(CallName{"ioctl(TIOCNOTTY)"}, SYS_ioctl, {number(old_terminal_), number(TIOCNOTTY), {}, {}},
@@ -388,10 +460,11 @@ class Builder {
 
   /// ENOTTY if the old terminal was hung up meanwhile: nothing is left to set then.
   void set_foreground(pid_t pgid) {
-    if (pgid <= 0)
+    const pid_t known = as_it_knows(pgid);
+    if (known <= 0)
       return;
     add_any(CallName{"ioctl(TIOCSPGRP) of the old terminal"}, SYS_ioctl,
-            {number(old_terminal_), number(TIOCSPGRP), data(pgid), {}});
+            {number(old_terminal_), number(TIOCSPGRP), data(known), {}});
   }
 
   // Kernel: waitpid(2) takes a stop off a tracee, which runs on when its tracer dies; one that was
@@ -399,8 +472,11 @@ class Builder {
   // have seen, and taken the terminal: it is to keep that. Source: kernel/exit.c
   // wait_task_stopped, kernel/signal.c ptrace_stop; seen.
   void give_front_back(pid_t pgid) {
+    const std::size_t at = out_.table.calls.size();
     set_foreground(pgid);
-    out_.undo_front = out_.table.calls.size() - 1;
+    if (out_.table.calls.size() == at)
+      return;
+    out_.undo_front = at;
     out_.table.calls.back().args[kRequestArgument] = number(0);  // no ioctl(2) of a terminal
   }
 
@@ -414,15 +490,17 @@ class Builder {
   void take_terminal(const step::TakeTerminal& take) {
     add(CallName{"ioctl(TIOCSCTTY)"}, SYS_ioctl,
         {number(new_terminal_), number(TIOCSCTTY), number(0), {}}, 0);
-    if (take.foreground_pgid == 0)
+    const pid_t front = as_it_knows(take.foreground_pgid);
+    if (front <= 0)
       return;
     add_any(CallName{"ioctl(TIOCSPGRP)"}, SYS_ioctl,
-            {number(new_terminal_), number(TIOCSPGRP), data(take.foreground_pgid), {}});
+            {number(new_terminal_), number(TIOCSPGRP), data(front), {}});
   }
 
   std::size_t stop(int signo) {
-    add_any(CallName{"stop"}, SYS_tgkill,
-            {number(request_.process->stat.pid), number(request_.tid), number(signo), {}});
+    add_any(
+        CallName{"stop"}, SYS_tgkill,
+        {number(as_it_knows(request_.process->stat.pid)), number(request_.tid), number(signo), {}});
     return out_.table.calls.size() - 1;
   }
 
@@ -482,89 +560,13 @@ class Builder {
   std::map<int, Kept> gates_;       // by description
   std::map<int, int> sets_;         // copies of epoll sets
   std::map<int, Aside> put_aside_;  // by the number that the file has otherwise
-  int channel_ = -1;
+  std::vector<int> channels_;       // ways to the donor
   int new_terminal_ = -1;
   int old_terminal_ = -1;
   Argument mask_;
 };
 
 }  // namespace
-
-std::vector<int> LentNumbers::of(const proc::Process& process) const {
-  std::set<int> in_use;
-  if (const auto table = kept_.find(process.fd_table_of); table != kept_.end()) {
-    for (const auto& [pid, numbers] : table->second) {
-      if (pid != process.stat.pid)
-        in_use.insert(numbers.begin(), numbers.end());
-    }
-  }
-  std::vector<int> numbers = free_descriptors(process, lent_descriptors(process) + in_use.size());
-  std::erase_if(numbers, [&](int fd) { return in_use.count(fd) != 0; });
-  return numbers;
-}
-
-bool LentNumbers::keep(const proc::Process& process, const std::vector<int>& numbers) {
-  auto& table = kept_[process.fd_table_of];
-  table[process.stat.pid] = numbers;
-  return table.size() > 1;
-}
-
-namespace {
-
-/// No call returns this: what it returns is then told at the stop.
-constexpr std::int32_t kNeverReturned = std::numeric_limits<std::int32_t>::min();
-
-/// A table that makes one call, stops, and otherwise ends as `otherwise` says.
-arch::CallTable one_call(Call call, std::optional<Call> otherwise, pid_t pid, pid_t tid,
-                         std::uint64_t mask) {
-  arch::CallTable table;
-  const Argument set = table.add_data(std::as_bytes(std::span(&mask, 1)));
-  call.any_result = false;
-  call.expected = kNeverReturned;
-  table.calls.push_back(call);
-  table.calls.push_back(Call{.number = SYS_tgkill,
-                             .args = {number(pid), number(tid), number(SIGSTOP), {}},
-                             .any_result = true});
-  if (otherwise)
-    table.calls.push_back(*otherwise);
-  table.calls.push_back(Call{.number = SYS_rt_sigprocmask,
-                             .args = {number(SIG_SETMASK), set, number(0), number(sizeof mask)},
-                             .any_result = true});
-  table.calls.push_back(Call{.is_end = true});
-  return table;
-}
-
-Call unmap_call(Page page) {
-  return Call{.number = SYS_munmap,
-              .args = {number(static_cast<std::int64_t>(page.address)),
-                       number(static_cast<std::int64_t>(page.size)),
-                       {},
-                       {}},
-              .any_result = true};
-}
-
-}  // namespace
-
-// Kernel: mmap(2) with MAP_FIXED_NOREPLACE maps at the address or fails, so the address is known
-// before. Its last two arguments, -1 and 0, are in registers that the batch leaves alone. Source:
-// mmap(2), Linux 4.17.
-arch::CallTable make_map_table(Page page, pid_t pid, pid_t tid, std::uint64_t signal_mask) {
-  const Call map{.number = SYS_mmap,
-                 .args = {number(static_cast<std::int64_t>(page.address)),
-                          number(static_cast<std::int64_t>(page.size)), number(PROT_READ),
-                          number(MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE)}};
-  return one_call(map, unmap_call(page), pid, tid, signal_mask);
-}
-
-arch::CallTable make_unmap_table(Page page, pid_t pid, pid_t tid, std::uint64_t signal_mask) {
-  return one_call(unmap_call(page), std::nullopt, pid, tid, signal_mask);
-}
-
-arch::CallTable make_end_table(pid_t pid, pid_t tid, std::uint64_t signal_mask) {
-  arch::CallTable table = one_call(Call{}, std::nullopt, pid, tid, signal_mask);
-  table.calls.erase(table.calls.begin());
-  return table;
-}
 
 std::string CallName::text() const {
   return fd < 0 ? what : std::string(what) + " of descriptor " + std::to_string(fd);

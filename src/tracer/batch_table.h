@@ -3,19 +3,24 @@
 //
 // The table of one process, and what becomes of it if the tracer dies in each part:
 //   prepare...  stop | undo...  [stop] mask end      it undoes by itself what it has prepared
+//   depart...   stop | commit...                     it completes its part
 //   commit...   stop | mask end                      it completes its part
+//   channel, front                                   each goes to the stop behind prepare
 // Any unexpected result leads to the first stop; going on from there undoes. That is not to be
 // where commit has passed what cannot be undone (root: setsid or TIOCNOTTY; for the others root has
 // passed it): the tracer goes on behind the call that failed.
 #pragma once
 
+#include <array>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "arch/batch.h"
 #include "proc/snapshot.h"
+#include "tracer/one_call.h"
 #include "tracer/plan.h"
 
 namespace grab::tracer {
@@ -29,6 +34,7 @@ struct Donor {
   std::vector<int> new_fds;  ///< by description of the snapshot: its successor on the new pts
   int new_terminal_fd = -1;  ///< the new pts, read-write
   int old_terminal_fd = -1;  ///< the old terminal, -1 if there is none
+  bool sends = false;        ///< the process may not take them; they are sent to it: Mailbox
 };
 
 /// What a call is for: "dup3 of descriptor 1". Made for every call of every process while the tree
@@ -54,54 +60,37 @@ struct BatchTable {
   std::size_t commit_stop = 0;
   std::size_t no_return = 0;  ///< a call of commit that fails from here on is left out: see above
   std::vector<int> kept;      ///< lent descriptors that are in use from prepare to the end
+  std::set<std::size_t> detours;  ///< calls that are a part by themselves: whatever they return
+                                  ///< sends them to the stop behind prepare
+  // For a process whose donor sends:
+  std::size_t channel = 0;         ///< makes `pair`; to be run before prepare. 0: there is none
+  std::array<int, 2> pair{};       ///< sockets; the descriptors are to be sent into the second
+  std::vector<int> sent;           ///< the donor's descriptors, in the order in which they are due
+  std::vector<std::byte> mailbox;  ///< what must lie at the start of the page, before the table
+  // For one that cannot be put back into its group:
+  std::size_t depart = 0;  ///< leaves it; to be run before commit. 0: there is none
+  std::size_t depart_stop = 0;
+  std::size_t front = 0;  ///< to be run before undo, once it has left. 0: there is none
 };
 
 /// The argument of a stop call that holds its signal, and of an ioctl(2) that holds its request.
 inline constexpr std::size_t kStopSignalArgument = 2;
 inline constexpr std::size_t kRequestArgument = 1;
 
-/// Memory of the process for a table that the vDSO has no room for.
-struct Page {
-  std::uint64_t address = 0;
-  std::size_t size = 0;
-};
-
 struct TableRequest {
   const ProcessPlan* plan = nullptr;
   const proc::Process* process = nullptr;
+  const proc::Snapshot* snapshot = nullptr;  ///< tells what numbers the process knows others by
   Donor donor;
-  pid_t tid = 0;                  ///< the thread that runs it
+  pid_t tid = 0;                  ///< the thread that runs it, as its process knows it
   std::uint64_t signal_mask = 0;  ///< to be put back at the end
-  std::optional<Page> page;  ///< where the table will lie, if not in the vDSO; its end unmaps it
+  std::optional<Page> page;  ///< where the table will lie, if not in the vDSO; its end unmaps it.
+                             ///< Needed for a donor that sends.
   std::vector<int> lent;     ///< free descriptor numbers, ascending: LentNumbers
-};
-
-/// Which numbers each process lends. Where several have one descriptor table, the later ones get
-/// what the earlier ones leave free: each must have prepared before the next one starts.
-// Kernel: every call that makes a descriptor takes the lowest free number. Source: open(2),
-// fcntl(2) F_DUPFD.
-class LentNumbers {
- public:
-  /// The numbers that `process` is going to get, ascending.
-  [[nodiscard]] std::vector<int> of(const proc::Process& process) const;
-  /// Notes what the batch of `process` keeps in use. Whether another one has the same table. May be
-  /// called again for the same process.
-  bool keep(const proc::Process& process, const std::vector<int>& numbers);
-
- private:
-  std::map<pid_t, std::map<pid_t, std::vector<int>>> kept_;  // by fd_table_of and pid
 };
 
 /// Makes the table. One on a page ends by unmapping it and going to make_end_table()'s, in the
 /// vDSO.
 [[nodiscard]] BatchTable make_batch_table(const TableRequest& request);
-
-/// Tables that map and unmap a page, and stop; without a tracer the first unmaps it again.
-[[nodiscard]] arch::CallTable make_map_table(Page page, pid_t pid, pid_t tid,
-                                             std::uint64_t signal_mask);
-[[nodiscard]] arch::CallTable make_unmap_table(Page page, pid_t pid, pid_t tid,
-                                               std::uint64_t signal_mask);
-/// Stops, restores the mask and ends.
-[[nodiscard]] arch::CallTable make_end_table(pid_t pid, pid_t tid, std::uint64_t signal_mask);
 
 }  // namespace grab::tracer

@@ -14,6 +14,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "tracer/lent_numbers.h"
 #include "tracer/test_snapshot.h"
 
 namespace grab::tracer {
@@ -41,7 +42,7 @@ BatchTable table_of(const Case& made, std::vector<int> lent = {}) {
   TableRequest request;
   request.plan = &made.plan;
   request.process = &made.process;
-  request.donor = {kGrab, {50, 51, 52}, 60, 61};
+  request.donor = {kGrab, {50, 51, 52}, 60, 61, false};
   request.tid = 200;
   request.signal_mask = 0xabcdef;
   request.lent = lent.empty() ? LentNumbers().of(made.process) : std::move(lent);
@@ -71,11 +72,11 @@ TEST(BatchTable, OfAFollowerPreparesThenStops) {
   EXPECT_EQ(batch.prepare, 0U);
   EXPECT_THAT(
       names(batch, batch.prepare, batch.first_stop),
-      ElementsAre("pidfd_open", "pidfd_getfd of the new terminal", "fcntl(F_DUPFD) of descriptor 0",
-                  "pidfd_getfd of the old terminal", "close", "fcntl(F_GETFD) of descriptor 0",
-                  "fcntl(F_GETFD) of descriptor 1", "fcntl(F_GETFD) of descriptor 2",
-                  "dup3 of descriptor 0", "dup3 of descriptor 1", "dup3 of descriptor 2",
-                  "setpgid"));
+      ElementsAre("pidfd_open", "pidfd_getfd of the new terminal",
+                  "pidfd_getfd of the old terminal", "fcntl(F_DUPFD) of descriptor 0", "close",
+                  "fcntl(F_GETFD) of descriptor 0", "fcntl(F_GETFD) of descriptor 1",
+                  "fcntl(F_GETFD) of descriptor 2", "dup3 of descriptor 0", "dup3 of descriptor 1",
+                  "dup3 of descriptor 2", "setpgid"));
   EXPECT_EQ(batch.names[batch.first_stop].text(), "stop");
   EXPECT_LT(batch.first_stop, batch.undo);
   EXPECT_LT(batch.undo, batch.undo_stop);

@@ -17,6 +17,7 @@
 #include <string>
 
 #include "base/fault.h"
+#include "proc/pid_numbers.h"
 
 namespace grab::tracer {
 namespace {
@@ -138,6 +139,7 @@ Result<DonorSet> DonorSet::open(int ptmx, const proc::Snapshot& snapshot, int ol
   set.old_terminal_fd_ = old_terminal_fd;
   set.left_terminal_fd_ = left_terminal_fd;
   set.left_terminal_ = snapshot.left_terminal.device;
+  set.self_ = snapshot.self;
   GRAB_TRY(set.terminal_, open_pts(ptmx, O_RDWR));
   for (const proc::Description& description : snapshot.descriptions) {
     constexpr int kLargeFile = 0100000;  // O_LARGEFILE, which is 0 for 64-bit programs but shown
@@ -178,6 +180,9 @@ Result<Donor> DonorSet::for_process(const proc::Process& process) {
   donor.old_terminal_fd = was_left ? left_terminal_fd_ : old_terminal_fd_;
   for (const UniqueFd& fd : descriptions_)
     donor.new_fds.push_back(fd.get());
+  donor.sends = !proc::may_take(process, self_);
+  if (donor.sends)
+    return donor;
   const proc::Ids& uid = process.status.uid;
   const proc::Ids& gid = process.status.gid;
   // A process that runs as root may take from anybody; ours may be taken from by those with our

@@ -46,6 +46,7 @@ class DonorSet {
   int old_terminal_fd_ = -1;
   int left_terminal_fd_ = -1;
   dev_t left_terminal_ = 0;
+  proc::Self self_;
   std::map<std::pair<unsigned, unsigned>, std::unique_ptr<Holder>> holders_;  // by uid and gid
 };
 

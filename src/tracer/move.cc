@@ -20,6 +20,7 @@
 #include "proc/tree_reader.h"
 #include "tracer/batch_run.h"
 #include "tracer/donor.h"
+#include "tracer/lent_numbers.h"
 #include "tracer/mend.h"
 #include "tracer/refusal.h"
 #include "tracer/tell.h"
@@ -36,8 +37,7 @@ constexpr milliseconds kLeaveScreenLimit{
 constexpr milliseconds kMoment{2};           // between two looks at what may pass
 constexpr milliseconds kPassingLimit{50};    // a parent reaps, an execve ends in 1-5 ms
 constexpr milliseconds kPassageLimit{1000};  // and where many wait for a processor, later
-constexpr milliseconds kPromptLimit{
-    1000};  // for a shell that is not told to take its terminal back
+constexpr milliseconds kPromptLimit{1000};   // for a shell that cannot be told
 
 /// The other end of this pipe or socket has been closed.
 bool has_gone(int fd) {
@@ -181,10 +181,9 @@ class Move {
     // Those that have left the screen set up the new one by themselves: a size that changes while
     // they do can cost a key that is typed then (less: seen).
     std::erase_if(plan.redraw, [this](pid_t pid) { return screen_left_.count(pid) != 0; });
-    for (const pid_t pid : screen_left_)
-      plan.continue_after.push_back(pid);
-    for (const pid_t pid : stopped_for_shell_)
-      plan.continue_after.push_back(pid);
+    auto& after = plan.continue_after;
+    after.insert(after.end(), screen_left_.begin(), screen_left_.end());
+    after.insert(after.end(), stopped_for_shell_.begin(), stopped_for_shell_.end());
     if (plan_.tell.how == TellShell::How::kStopFirst) {
       plan.tell = plan_.tell;
       plan.modes = plan_.modes;
@@ -225,7 +224,7 @@ class Move {
     for (const proc::Process& process : snapshot_.processes)
       processes[process.stat.pid] = &process;
     for (const ProcessPlan& plan : plan_.processes) {
-      if (plan.prepare.empty() && plan.commit.empty())
+      if (plan.prepare.empty() && plan.commit.empty() && !plan.depart)
         continue;
       const proc::Process* process = processes[plan.pid];
       const auto tids = threads.find(plan.pid);
@@ -237,6 +236,8 @@ class Move {
       GRAB_TRY(BatchRun run, BatchRun::look(*process, tids->second.front(), mem_fd.value_or(-1)));
       if (plan.pid == plan_.root)
         root_run_ = runs_.size();
+      if (makes_group(plan))
+        group_makers_ = runs_.size() + 1;
       // Kept first: whatever comes of it, its traces are removed.
       runs_.push_back(std::move(run));
       GRAB_CHECK(load(runs_.back(), plan, *process, donors));
@@ -244,18 +245,27 @@ class Move {
     return {};
   }
 
+  static bool makes_group(const ProcessPlan& plan) {
+    return std::any_of(plan.prepare.begin(), plan.prepare.end(), [&](const PrepareStep& step) {
+      const auto* join = std::get_if<step::JoinGroup>(&step);
+      return join != nullptr && join->pgid == plan.pid;
+    });
+  }
+
   Status load(BatchRun& run, const ProcessPlan& plan, const proc::Process& process,
               DonorSet& donors) {
     TableRequest request;
     request.plan = &plan;
     request.process = &process;
+    request.snapshot = &snapshot_;
     GRAB_TRY(request.donor, donors.for_process(process));
-    request.tid = run.tid();
+    request.tid = run.known_tid();
     request.signal_mask = run.signal_mask();
     request.lent = lent_.of(process);
     BatchTable table = make_batch_table(request);
-    if (!run.fits(table)) {
-      GRAB_TRY(request.page, run.map_page(arch::encoded_size(table.table)));
+    if (!run.fits(table) || request.donor.sends) {
+      const std::size_t size = table.mailbox.size() + arch::encoded_size(table.table);
+      GRAB_TRY(request.page, run.map_page(size, request.donor.sends));
       table = make_batch_table(request);
     }
     if (lent_.keep(process, table.kept))
@@ -296,6 +306,10 @@ class Move {
       return fail_errno(err, "the last moment before the commit");
     }
     channel_.report(Committing{moved_but_processes()});
+    if (Status departed = depart(); !departed) {
+      undo();
+      return departed;
+    }
     if (Status root = commit_root(); !root) {
       undo();
       return root;
@@ -349,13 +363,13 @@ class Move {
       }
     };
     while (prepared_ < runs_.size() && first_failure) {
-      // The first one makes the group that the others join; and of those that share a descriptor
+      // The first ones make the groups that the others join; and of those that share a descriptor
       // table each has to find free what it was told.
-      if (prepared_ == 1 || sharers_.count(runs_[prepared_].pid()) != 0)
+      if (prepared_ <= group_makers_ || sharers_.count(runs_[prepared_].pid()) != 0)
         await_started();
       if (!first_failure)
         break;
-      started.push_back(runs_[prepared_].start_prepare());
+      started.push_back(begin(runs_[prepared_]));
       prepared_++;
     }
     await_started();
@@ -377,21 +391,30 @@ class Move {
       if (plan == nullptr || process == nullptr)
         return status;
       GRAB_CHECK(load(run, *plan, *process, donors));
-      status = run.start_prepare();
+      status = begin(run);
       if (status)
         status = run.await();
     }
     return status;
   }
 
+  static Status begin(BatchRun& run) {
+    GRAB_CHECK(run.receive());
+    return run.start_prepare();
+  }
+
+  Status depart() {
+    for (BatchRun& run : runs_)
+      GRAB_CHECK(run.depart());
+    return {};
+  }
+
   /// The plan of that process, with the flag set right; null if it was right already.
   ProcessPlan* correct(pid_t pid, BatchRun::OtherFlag flag) {
     for (ProcessPlan& plan : plan_.processes) {
-      if (plan.pid != pid)
-        continue;
       for (PrepareStep& step : plan.prepare) {
         auto* move = std::get_if<step::MoveDescriptors>(&step);
-        if (move == nullptr)
+        if (plan.pid != pid || move == nullptr)
           continue;
         for (proc::Descriptor& descriptor : move->fds) {
           if (descriptor.fd != flag.fd || descriptor.close_on_exec == flag.close_on_exec)
@@ -414,9 +437,8 @@ class Move {
   }
 
   void note_failure(const Status& status) {
-    if (!status && status.error().kind != ErrorKind::kGone) {
+    if (!status && status.error().kind != ErrorKind::kGone)
       warnings_.push_back(status.error().message());
-    }
   }
 
   void undo() {
@@ -483,6 +505,10 @@ class Move {
       moved.warnings.insert(moved.warnings.end(), warnings_.begin(), warnings_.end());
       if (moved.telling)
         moved.telling->again = true;  // nobody knows how far the first has come
+      std::set<pid_t> followers(plan_.follower_pgids.begin(), plan_.follower_pgids.end());
+      followers.insert(moved.follower_pgids.begin(), moved.follower_pgids.end());
+      followers.erase(moved.job_pgid);
+      moved.follower_pgids.assign(followers.begin(), followers.end());
       moved.frozen_ms = frozen_ms();
       return moved;
     }
@@ -544,6 +570,7 @@ class Move {
   std::vector<BatchRun> runs_;
   std::optional<std::size_t> root_run_;
   std::size_t prepared_ = 0;
+  std::size_t group_makers_ = 0;  // the last of them is the run before this one
   LentNumbers lent_;
   std::set<pid_t> sharers_;  // processes with the descriptor table of one that prepares before them
   bool root_lacks_terminal_ = false;  // taking the new one has failed

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/text.h"
+#include "proc/pid_numbers.h"
 #include "tracer/old_shell.h"
 #include "tracer/refusal.h"
 
@@ -23,8 +24,9 @@ struct Scene {
   const MoveOptions& options;
   const Process& root;
   pid_t old_pgid = 0;  ///< root's group before the move
-  pid_t new_pgid = 0;  ///< the group that root's followers go into together, 0 if there are none
   bool foreground = false;
+  /// The live processes that share root's group, without root, in the order of the snapshot.
+  std::vector<const Process*> companions;
 };
 
 /// Whether the process lives and is moved, or at least could be.
@@ -64,7 +66,6 @@ const Process& find_root(const Snapshot& snapshot, const MoveOptions& options) {
   return names_a_job && usable ? *leader : named;
 }
 
-/// The live processes that share root's group, without root, in the order of the snapshot.
 std::vector<const Process*> group_companions(const Scene& scene) {
   std::vector<const Process*> companions;
   if (!scene.options.whole_tree)
@@ -76,6 +77,38 @@ std::vector<const Process*> group_companions(const Scene& scene) {
     }
   }
   return companions;
+}
+
+/// What `seer` calls the process or group `pid`, 0 if it has no number for it.
+pid_t number_for(const Scene& scene, const Process& seer, pid_t pid) {
+  return pid == 0 ? 0 : proc::number_for(scene.snapshot, seer, pid);
+}
+
+/// The group that root's companions in this one's pid namespace go into together, 0 if there are
+/// none. It is named after the first of them: for one from elsewhere they might have no number.
+pid_t new_group(const Scene& scene, const Process& process) {
+  for (const Process* companion : scene.companions) {
+    if (companion->ns.pid == process.ns.pid)
+      return companion->stat.pid;
+  }
+  return 0;
+}
+
+/// One of the new groups that root can go into, too; 0 if there is none.
+pid_t new_group_for_root(const Scene& scene) {
+  for (const Process* companion : scene.companions) {
+    const pid_t pgid = new_group(scene, *companion);
+    if (number_for(scene, scene.root, pgid) != 0)
+      return pgid;
+  }
+  return 0;
+}
+
+std::set<pid_t> new_groups(const Scene& scene) {
+  std::set<pid_t> groups;
+  for (const Process* companion : scene.companions)
+    groups.insert(new_group(scene, *companion));
+  return groups;
 }
 
 /// Whether the process leaves its group in the move, as root's companions do.
@@ -109,20 +142,21 @@ std::string holder_of_group(const Scene& scene) {
 
 /// A group of root's session that root can step into before setsid(2), 0 if there is none.
 pid_t stepping_stone(const Scene& scene) {
-  if (scene.new_pgid != 0)
-    return scene.new_pgid;
+  if (const pid_t pgid = new_group_for_root(scene); pgid != 0)
+    return pgid;
+  const auto usable = [&scene](pid_t pgid) {
+    return pgid != scene.root.stat.pgid && number_for(scene, scene.root, pgid) != 0;
+  };
   const auto& parent = scene.snapshot.parent;
-  const pid_t own = scene.root.stat.pgid;
-  if (parent && parent->stat.sid == scene.root.stat.sid && parent->stat.pgid != own) {
+  if (parent && parent->stat.sid == scene.root.stat.sid && usable(parent->stat.pgid))
     return parent->stat.pgid;
-  }
   for (const pid_t pgid : scene.snapshot.session_pgids) {
-    if (pgid != own)
+    if (usable(pgid))
       return pgid;
   }
   for (const Process& process : scene.snapshot.processes) {
     if (!process.is_zombie() && process.stat.sid == scene.root.stat.sid &&
-        process.stat.pgid != own) {
+        usable(process.stat.pgid)) {
       return process.stat.pgid;
     }
   }
@@ -153,8 +187,12 @@ void decide_topology(const Scene& scene, MovePlan& plan) {
 
 // Kernel: closing any descriptor of a file gives up the process's record locks on it -> a number is
 // not taken from its file, not for an instant, in a process that has such locks. Source: fcntl(2).
-bool can_be_moved(const proc::StaleWatch& stale) {
-  return !(stale.in_use && stale.locks);
+const char* why_left(const proc::StaleWatch& stale) {
+  if (stale.of_contained)
+    return "that is closed, or another file, by now; that is not mended in a container";
+  if (stale.in_use && stale.locks)
+    return "which is another file by now and cannot be lent, for it has locks (fcntl)";
+  return nullptr;
 }
 
 void add_descriptors(const Process& process, ProcessPlan& plan) {
@@ -162,7 +200,8 @@ void add_descriptors(const Process& process, ProcessPlan& plan) {
     return;
   std::vector<proc::StaleWatch> stale;
   std::copy_if(process.stale_watches.begin(), process.stale_watches.end(),
-               std::back_inserter(stale), can_be_moved);
+               std::back_inserter(stale),
+               [](const proc::StaleWatch& watch) { return why_left(watch) == nullptr; });
   plan.prepare.emplace_back(
       step::MoveDescriptors{process.moved_fds, process.epoll_watches, std::move(stale)});
 }
@@ -215,8 +254,8 @@ ProcessPlan plan_root(const Scene& scene, Topology topology) {
     case Topology::kKeepSession:
       leave_front(scene, plan);
       // The last to leave the old group: before, every follower could be sent back to it.
-      if (scene.new_pgid != 0)
-        plan.commit.emplace_back(step::JoinGroup{scene.new_pgid, scene.old_pgid});
+      if (const pid_t pgid = new_group_for_root(scene); pgid != 0)
+        plan.commit.emplace_back(step::JoinGroup{pgid, scene.old_pgid});
       if (in_terminal_session(scene, scene.root))
         plan.commit.emplace_back(step::DropTerminal{});
       plan.note = "no controlling terminal, nor have its children: they cannot open /dev/tty";
@@ -226,18 +265,32 @@ ProcessPlan plan_root(const Scene& scene, Topology topology) {
   return plan;
 }
 
+void add_note(ProcessPlan& plan, const char* note) {
+  plan.note += plan.note.empty() ? note : std::string("; ") + note;
+}
+
+step::Depart depart_for(const Scene& scene, const Process& process) {
+  const pid_t pgid = new_group(scene, process);
+  const bool in_front =
+      scene.foreground && scene.snapshot.old_terminal.foreground_pgid == scene.old_pgid;
+  return {pgid, in_front ? pgid : 0};
+}
+
 ProcessPlan plan_follower(const Scene& scene, const Process& process, Topology topology) {
   ProcessPlan plan{
       .pid = process.stat.pid, .role = Role::kFollower, .prepare = {}, .commit = {}, .note = {}};
   add_descriptors(process, plan);
-  const bool companion = process.stat.pgid == scene.old_pgid && scene.new_pgid != 0;
+  const bool companion = process.stat.pgid == scene.old_pgid && !scene.companions.empty();
+  const bool can_come_back = number_for(scene, process, scene.old_pgid) != 0;
   const bool has_terminal = in_terminal_session(scene, process);
-  if (companion)
-    plan.prepare.emplace_back(step::JoinGroup{scene.new_pgid, scene.old_pgid});
+  if (companion && can_come_back)
+    plan.prepare.emplace_back(step::JoinGroup{new_group(scene, process), scene.old_pgid});
+  else if (companion)
+    plan.depart = depart_for(scene, process);
   if (topology == Topology::kSessionLeader && process.stat.sid == scene.root.stat.sid) {
     // The leader's TIOCNOTTY takes the terminal from the whole session, and hangs up the leader's
     // group: nobody else may be in it at that moment.
-    if (companion)
+    if (companion && can_come_back)
       plan.commit.emplace_back(step::JoinGroup{scene.old_pgid, scene.old_pgid});
     plan.lacks_dev_tty = has_terminal;
     if (has_terminal)
@@ -249,12 +302,14 @@ ProcessPlan plan_follower(const Scene& scene, const Process& process, Topology t
   } else if (has_terminal) {
     plan.note = "a session leader of its own: it keeps the old terminal as controlling terminal";
   }
-  if (plan.prepare.empty() && plan.commit.empty())
+  if (plan.prepare.empty() && plan.commit.empty() && !plan.depart)
     plan.role = Role::kUntouched;
+  else if (process.ns.mount != scene.snapshot.self.ns.mount)
+    add_note(plan, "in a container, where tty(1) and ttyname(3) may find no name for its terminal");
   return plan;
 }
 
-/// The processes in the order of their prepare: the one that the new group is named after comes
+/// The processes in the order of their prepare: those that the new groups are named after come
 /// first, root last.
 std::vector<ProcessPlan> plan_processes(const Scene& scene, Topology topology) {
   std::vector<ProcessPlan> plans;
@@ -272,8 +327,9 @@ std::vector<ProcessPlan> plan_processes(const Scene& scene, Topology topology) {
       plans.push_back(plan_follower(scene, process, topology));
     }
   }
+  const std::set<pid_t> leaders = new_groups(scene);
   std::stable_partition(plans.begin(), plans.end(),
-                        [&](const ProcessPlan& plan) { return plan.pid == scene.new_pgid; });
+                        [&](const ProcessPlan& plan) { return leaders.count(plan.pid) != 0; });
   plans.push_back(plan_root(scene, topology));
   return plans;
 }
@@ -346,15 +402,22 @@ void plan_groups(const Scene& scene, MovePlan& plan) {
   switch (plan.topology) {
     case Topology::kNewSession:
       plan.job_pgid = scene.root.stat.pid;
-      if (scene.new_pgid != 0)
-        followers.insert(scene.new_pgid);
+      followers = new_groups(scene);
       break;
     case Topology::kSessionLeader:
       plan.job_pgid = scene.root.stat.pid;
       followers = earlier_followers(scene);
+      for (const ProcessPlan& process : plan.processes) {
+        if (process.depart)
+          followers.insert(process.depart->pgid);
+      }
       break;
     case Topology::kKeepSession:
-      plan.job_pgid = scene.new_pgid != 0 ? scene.new_pgid : scene.old_pgid;
+      plan.job_pgid = new_group_for_root(scene);
+      if (plan.job_pgid == 0)
+        plan.job_pgid = scene.old_pgid;
+      followers = new_groups(scene);
+      followers.erase(plan.job_pgid);
       break;
   }
   const pid_t front = scene.snapshot.old_terminal.foreground_pgid;
@@ -425,11 +488,10 @@ void warn_of_losses(const Scene& scene, MovePlan& plan) {
           (scene.snapshot.parent ? name_of(*scene.snapshot.parent) : "that one") +
           " stays, and keeps its keys");
     for (const proc::StaleWatch& stale : process.stale_watches) {
-      if (!can_be_moved(stale))
-        plan.warnings.push_back(
-            name_of(process) + " may see no keys: it waits for them by epoll, by the number " +
-            std::to_string(stale.watch.target_fd) +
-            ", which is another file by now and cannot be lent, for it has locks (fcntl)");
+      if (const char* why = why_left(stale); why != nullptr)
+        plan.warnings.push_back(name_of(process) +
+                                " may see no keys: it waits for them by epoll, by the number " +
+                                std::to_string(stale.watch.target_fd) + ", " + why);
     }
   }
 }
@@ -449,6 +511,21 @@ Status check_session_of_left(const Scene& scene) {
                 "run grab as root");
   }
   return {};
+}
+
+// See leave_front(): a root that has no number for its parent's group cannot leave the terminal
+// to that, and would go on getting the old terminal's ^C and hang-up.
+Status check_front_can_be_left(const Scene& scene) {
+  const auto& parent = scene.snapshot.parent;
+  if (is_session_leader(scene.root) || !scene.foreground || !parent ||
+      !in_terminal_session(scene, scene.root) || parent->stat.sid != scene.root.stat.sid ||
+      number_for(scene, scene.root, parent->stat.pgid) != 0) {
+    return {};
+  }
+  return fail(ErrorKind::kRefused,
+              name_of(scene.root) + " is in a container, and of the job of " + name_of(*parent) +
+                  ", which waits for it outside of that",
+              "grab --tree " + std::to_string(parent->stat.pid) + " moves both");
 }
 
 // Kernel: a session leader takes no second controlling terminal, and the named process, which has
@@ -480,12 +557,11 @@ Result<MovePlan> plan_move(const Snapshot& snapshot, const MoveOptions& options)
   GRAB_CHECK(check_movable(snapshot, options));
   const Process& root = find_root(snapshot, options);
   GRAB_CHECK(check_terminal_of_root(snapshot, root));
-  Scene scene{snapshot, options, root, root.stat.pgid, 0, false};
+  Scene scene{snapshot, options, root, root.stat.pgid, false, {}};
   scene.foreground = is_foreground(snapshot, root, scene.old_pgid);
-  const std::vector<const Process*> companions = group_companions(scene);
+  scene.companions = group_companions(scene);
   GRAB_CHECK(check_session_of_left(scene));
-  if (!companions.empty())
-    scene.new_pgid = companions.front()->stat.pid;
+  GRAB_CHECK(check_front_can_be_left(scene));
 
   MovePlan plan;
   plan.root = root.stat.pid;

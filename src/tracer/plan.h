@@ -46,6 +46,13 @@ struct JoinGroup {
   pid_t pgid = 0;
   pid_t undo_pgid = 0;
 };
+/// setpgid(0, pgid) of a process in a pid namespace where its group has no number: it cannot go
+/// back. If the move is undone the group that it is in then becomes the foreground group, if
+/// `front_pgid` is not 0.
+struct Depart {
+  pid_t pgid = 0;
+  pid_t front_pgid = 0;
+};
 /// Every descriptor of the old terminal becomes one of the new pts, with its epoll entries.
 struct MoveDescriptors {
   std::vector<proc::Descriptor> fds;
@@ -95,6 +102,7 @@ struct ProcessPlan {
   std::vector<CommitStep> commit;    ///< cannot be undone, so done when every prepare has succeeded
   std::string note;                  ///< what it cannot have afterwards and why; empty if nothing
   bool lacks_dev_tty = false;        ///< it cannot open /dev/tty afterwards, nor can what it starts
+  std::optional<step::Depart> depart = {};  ///< when all have prepared, before the first commits
 };
 
 /// What the old shell is told after the move.

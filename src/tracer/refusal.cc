@@ -129,10 +129,11 @@ Status check_kind(const Process& process, const proc::Self& self, const MoveOpti
               "the program if grab is killed within them"
             : "--force tries all the same; as root it suspends the filter meanwhile");
   }
-  if (process.ns.pid != self.ns.pid || process.ns.user != self.ns.user) {
-    return fail(ErrorKind::kUnsupported, name +
-                                             " runs in another pid or user namespace (a "
-                                             "container), from where grab cannot move it yet");
+  if (process.ns.pid != self.ns.pid && process.status.ns_pids.size() < 2) {
+    return fail(ErrorKind::kUnsupported,
+                name +
+                    " runs in another pid namespace, and this kernel does not tell what number "
+                    "it has there (Linux 4.1 does)");
   }
   if (process.vdso == 0) {
     return fail(ErrorKind::kUnsupported,
@@ -144,7 +145,7 @@ Status check_kind(const Process& process, const proc::Self& self, const MoveOpti
 /// Numbers that have to be free in the descriptor table of `process` at once, all who share it
 /// counted. Only the first of them moves descriptors; the others lend for the terminals alone.
 std::size_t room_needed(const Process& process, const Snapshot& snapshot) {
-  constexpr std::size_t kForTerminals = 3;  // the way to us, the old terminal, the new
+  constexpr std::size_t kForTerminals = 4;  // the way to us, the old terminal, the new
   const auto sharers = std::count_if(
       snapshot.processes.begin(), snapshot.processes.end(), [&](const Process& other) {
         return !other.is_zombie() && other.stat.pid != process.stat.pid &&
@@ -245,14 +246,16 @@ std::size_t lent_descriptors(const Process& process) {
     sets.insert(stale.watch.epoll_fd);
   }
   const std::size_t for_stale = put_aside.size() + 2 * files.size() + sets.size();
-  return 1 + 2 * descriptions.size() + 2 + for_stale;
+  return 2 + 2 * descriptions.size() + 2 + for_stale;
 }
 
 std::vector<int> free_descriptors(const Process& process, std::size_t count) {
   std::set<int> used(process.open_fds.begin(), process.open_fds.end());
   if (process.fd_table_of == process.stat.pid) {
-    for (const proc::StaleWatch& stale : process.stale_watches)
-      used.insert(stale.watch.target_fd);  // it opens these again, before any other
+    for (const proc::StaleWatch& stale : process.stale_watches) {
+      if (!stale.of_contained)
+        used.insert(stale.watch.target_fd);  // it opens these again, before any other
+    }
   }
   std::vector<int> numbers;
   for (int fd = 0; numbers.size() < count; fd++) {

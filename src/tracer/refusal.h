@@ -26,7 +26,7 @@ namespace grab::tracer {
 [[nodiscard]] bool stays_behind(const proc::Process& process, const proc::Snapshot& snapshot,
                                 const MoveOptions& options);
 
-/// Descriptor numbers a process lends while it is moved: one for the way to us, two a description,
+/// Descriptor numbers a process lends while it is moved: two for the way to us, two a description,
 /// one for the old terminal and one for the new, and what moving stale epoll entries takes: a
 /// copy of each file that makes room for a while, two of each file that is watched so, and one of
 /// each set.

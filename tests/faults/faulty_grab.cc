@@ -74,4 +74,13 @@ std::vector<std::string> FaultyGrab::steps() const {
   return steps;
 }
 
+std::optional<pid_t> stopped_tracer() {
+  for (const pid_t pid : descendants_of(::getpid())) {
+    const auto stat = read_stat(pid);
+    if (stat && stat->comm == "grab-tracer" && stat->state == 'T')
+      return pid;
+  }
+  return std::nullopt;
+}
+
 }  // namespace grab::test

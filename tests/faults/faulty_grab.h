@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -43,5 +44,8 @@ class FaultyGrab {
   bool shows_ = false;
   int exit_status_ = -1;
 };
+
+/// A tracer of ours that has come to its "=stop".
+[[nodiscard]] std::optional<pid_t> stopped_tracer();
 
 }  // namespace grab::test

@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -57,15 +56,6 @@ TEST_F(LeftBehind, ATreeWhoseGrabWasKilledWithAllItsProcessesIsMendedByTheNext) 
   ASSERT_TRUE(second.shows_the_tree()) << second.said();
   EXPECT_TRUE(tree.has_left());
   EXPECT_TRUE(tree.works_on(second.terminal()));
-}
-
-std::optional<pid_t> stopped_tracer() {
-  for (const pid_t pid : descendants_of(::getpid())) {
-    const auto stat = read_stat(pid);
-    if (stat && stat->comm == "grab-tracer" && stat->state == 'T')
-      return pid;
-  }
-  return std::nullopt;
 }
 
 pid_t last_but_root(const Tree& tree) {

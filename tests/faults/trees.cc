@@ -19,7 +19,12 @@ void PrintTo(const Kind& kind, std::ostream* out) {
 
 Tree::Tree(const Kind& kind) : kind_(kind), shell_("bash") {
   const pid_t program = shell_.start(kind.line);
-  job_ = read_stat(program).value().pgid;
+  // In a container it knows itself by a number that is another process's, if any.
+  const auto started = descendants_of(shell_.pid());
+  const bool is_known = std::find(started.begin(), started.end(), program) != started.end();
+  job_ = is_known ? read_stat(program).value().pgid : shell_.foreground_pgid();
+  if (job_ <= 1 || job_ == ::getpgrp())
+    throw std::runtime_error("the shell has started no job\n" + all_transcripts());
   if (!kind.after.empty()) {
     shell_.type(kind.after);
     (void)shell_.expect_prompt();

@@ -115,6 +115,8 @@ constexpr Behaviour kBehaviours[] = {
     {"vdso-unmapped", vdso_unmapped, "echo-lines without a vDSO"},
     {"vdso-file", vdso_file, "FILE: the same, with a shared file where the vDSO was"},
     {"own-ptmx", own_ptmx, "echo-lines with a terminal of its own making beside its own"},
+    {"own-devpts", own_devpts,
+     "a terminal of the same number as its own, of another devpts; `own` says if it still has it"},
     {"no-descriptors", without_terminal_descriptors,
      "FILE: its terminal is open as no descriptor; makes FILE then"},
     {"thief", descriptor_thief, "COMM: takes all descriptors of processes of that name"},

@@ -19,8 +19,8 @@
 
 #include "property/plan_kernel_model.h"
 #include "tracer/batch_table.h"
+#include "tracer/lent_numbers.h"
 #include "tracer/plan.h"
-#include "tracer/refusal.h"
 
 namespace grab::tracer {
 namespace {

@@ -84,6 +84,7 @@ int restartable(const Args& args);
 int own_ptmx(const Args& args);
 int whole_writes(const Args& args);
 int timed_write(const Args& args);
+int own_devpts(const Args& args);
 int without_terminal_descriptors(const Args& args);
 int descriptor_thief(const Args& args);
 

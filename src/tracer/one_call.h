@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: MIT
+// Tables of one call and a stop, for what a batch needs before and behind its own. Pure.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+
+#include "arch/batch.h"
+
+namespace grab::tracer {
+
+/// No call returns this: what it returns is then told at the stop.
+inline constexpr std::int32_t kNeverReturned = std::numeric_limits<std::int32_t>::min();
+
+/// Memory of the process for a table that the vDSO has no room for.
+struct Page {
+  std::uint64_t address = 0;
+  std::size_t size = 0;
+  bool writable = false;
+};
+
+/// Tables that map and unmap a page or close a descriptor, and stop; without a tracer the first
+/// unmaps it again. Process and thread as they know themselves.
+[[nodiscard]] arch::CallTable make_map_table(Page page, pid_t pid, pid_t tid,
+                                             std::uint64_t signal_mask);
+[[nodiscard]] arch::CallTable make_unmap_table(Page page, pid_t pid, pid_t tid,
+                                               std::uint64_t signal_mask);
+[[nodiscard]] arch::CallTable make_close_table(int fd, pid_t pid, pid_t tid,
+                                               std::uint64_t signal_mask);
+/// Stops, restores the mask and ends.
+[[nodiscard]] arch::CallTable make_end_table(pid_t pid, pid_t tid, std::uint64_t signal_mask);
+
+}  // namespace grab::tracer
