@@ -240,15 +240,19 @@ Result<Page> BatchRun::map_page(std::size_t size, bool writable) {
   return page;
 }
 
+Status BatchRun::stand_before(std::size_t call) {
+  const std::uint64_t far_table = page_ && table_at_ != vdso_table_ ? vdso_table_ : ~0ULL;
+  return set_registers(tid_, arch::enter_batch(stopped_, {.code = code_,
+                                                          .table = table_at_,
+                                                          .first_call = call,
+                                                          .failure_call = batch_.first_stop,
+                                                          .far_table = far_table}));
+}
+
 // If the tracer dies between the registers and the mask, a handler may run before the batch does;
 // it comes back to it.
 Status BatchRun::go(std::size_t first_call) {
-  const std::uint64_t far_table = page_ && table_at_ != vdso_table_ ? vdso_table_ : ~0ULL;
-  GRAB_CHECK(set_registers(tid_, arch::enter_batch(stopped_, {.code = code_,
-                                                              .table = table_at_,
-                                                              .first_call = first_call,
-                                                              .failure_call = batch_.first_stop,
-                                                              .far_table = far_table})));
+  GRAB_CHECK(stand_before(first_call));
   // Until leave() or the end of the table the mask stays, so that it is set once.
   if (!std::exchange(entered_, true))
     GRAB_CHECK(set_signal_mask(tid_, kAllSignals));
@@ -298,6 +302,9 @@ Status BatchRun::depart() {
 
 Status BatchRun::start_prepare() {
   return go(batch_.prepare);
+}
+Status BatchRun::stand_before_commit() {
+  return stand_before(batch_.commit);
 }
 Status BatchRun::start_commit() {
   in_commit_ = true;
@@ -405,6 +412,21 @@ void BatchRun::finish() {
   // prepare_signal.
   if (ran_ && continue_pending_)
     (void)kill(pid_, SIGCONT);
+}
+
+bool set_right(ProcessPlan& plan, BatchRun::OtherFlag flag) {
+  for (PrepareStep& step : plan.prepare) {
+    auto* move = std::get_if<step::MoveDescriptors>(&step);
+    if (move == nullptr)
+      continue;
+    for (proc::Descriptor& descriptor : move->fds) {
+      if (descriptor.fd != flag.fd || descriptor.close_on_exec == flag.close_on_exec)
+        continue;
+      descriptor.close_on_exec = flag.close_on_exec;
+      return true;
+    }
+  }
+  return false;
 }
 
 }  // namespace grab::tracer

@@ -55,6 +55,9 @@ class BatchRun {
   [[nodiscard]] Status start_undo();
   [[nodiscard]] Status start_commit();
 
+  /// One that has prepared commits from here on, not undoes, if the tracer dies.
+  [[nodiscard]] Status stand_before_commit();
+
   /// Waits for the stop at the end of the part that was started.
   /// Errors: the call that failed and why; kGone if the process was killed.
   [[nodiscard]] Status await();
@@ -86,6 +89,7 @@ class BatchRun {
 
  private:
   BatchRun() = default;
+  [[nodiscard]] Status stand_before(std::size_t call);
   [[nodiscard]] Status go(std::size_t first_call);
   [[nodiscard]] Status find_room(const proc::Process& process);
   [[nodiscard]] Status load_code_and(const arch::CallTable& table);
@@ -121,5 +125,8 @@ class BatchRun {
   std::optional<OtherFlag> other_flag_;
   std::optional<arch::BatchFailure> failure_;  // what the last await() found
 };
+
+/// Sets that flag in the plan; whether it was another one there.
+bool set_right(ProcessPlan& plan, BatchRun::OtherFlag flag);
 
 }  // namespace grab::tracer

@@ -292,32 +292,26 @@ class Move {
   /// Prepares all, then commits all, root first. On an error nothing has been committed, and what
   /// was prepared is undone.
   Status run_batches(DonorSet& donors) {
-    if (Status prepared = prepare(donors); !prepared) {
+    if (Status passed = prepare_and_commit_root(donors); !passed) {
       undo();
-      return prepared;
-    }
-    const bool forsaken = getppid() != grab_ || has_gone(ends_.command);
-    if (forsaken && ends_.unfinished == nullptr) {
-      undo();
-      return fail(ErrorKind::kSystem, "grab was killed: nobody would show the tree");
-    }
-    if (const int err = fault("commit", "", EIO); err != 0) {
-      undo();
-      return fail_errno(err, "the last moment before the commit");
-    }
-    channel_.report(Committing{moved_but_processes()});
-    if (Status departed = depart(); !departed) {
-      undo();
-      return departed;
-    }
-    if (Status root = commit_root(); !root) {
-      undo();
-      return root;
+      return passed;
     }
     // From here on there is no way back: what fails is left out, and told.
     carry_type_ahead();
     commit_followers();
     return {};
+  }
+
+  Status prepare_and_commit_root(DonorSet& donors) {
+    GRAB_CHECK(prepare(donors));
+    const bool forsaken = getppid() != grab_ || has_gone(ends_.command);
+    if (forsaken && ends_.unfinished == nullptr)
+      return fail(ErrorKind::kSystem, "grab was killed: nobody would show the tree");
+    if (const int err = fault("commit", "", EIO); err != 0)
+      return fail_errno(err, "the last moment before the commit");
+    channel_.report(Committing{moved_but_processes()});
+    GRAB_CHECK(depart());
+    return commit_root();
   }
 
   Status commit_root() {
@@ -403,26 +397,24 @@ class Move {
     return run.start_prepare();
   }
 
+  // Kernel: a background group whose parents are all in other sessions is orphaned and gets EIO
+  // from read(2) of its terminal -> when root has made its setsid(2), nobody may go on reading the
+  // old one, should the tracer die. (No companion may come back to a leader's group before its
+  // TIOCNOTTY hangs that up.) Source: drivers/tty/tty_jobctrl.c __tty_check_change; seen.
   Status depart() {
-    for (BatchRun& run : runs_)
-      GRAB_CHECK(run.depart());
+    for (std::size_t i = 0; i < runs_.size(); i++) {
+      GRAB_CHECK(runs_[i].depart());
+      if (i != root_run_ && plan_.topology == Topology::kNewSession)
+        GRAB_CHECK(runs_[i].stand_before_commit());
+    }
     return {};
   }
 
   /// The plan of that process, with the flag set right; null if it was right already.
   ProcessPlan* correct(pid_t pid, BatchRun::OtherFlag flag) {
     for (ProcessPlan& plan : plan_.processes) {
-      for (PrepareStep& step : plan.prepare) {
-        auto* move = std::get_if<step::MoveDescriptors>(&step);
-        if (plan.pid != pid || move == nullptr)
-          continue;
-        for (proc::Descriptor& descriptor : move->fds) {
-          if (descriptor.fd != flag.fd || descriptor.close_on_exec == flag.close_on_exec)
-            continue;
-          descriptor.close_on_exec = flag.close_on_exec;
-          return &plan;
-        }
-      }
+      if (plan.pid == pid)
+        return set_right(plan, flag) ? &plan : nullptr;
     }
     return nullptr;
   }

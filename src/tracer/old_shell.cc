@@ -19,12 +19,12 @@ bool contains(const std::vector<pid_t>& pids, pid_t pid) {
   return std::find(pids.begin(), pids.end(), pid) != pids.end();
 }
 
-std::vector<pid_t> children_of_job(const Snapshot& snapshot, pid_t parent, pid_t pgid) {
+/// Whatever group they are in: one that an unfinished move has taken along is of the job, too.
+std::vector<pid_t> children_of_job(const Snapshot& snapshot, pid_t parent) {
   std::vector<pid_t> children;
   for (const Process& process : snapshot.processes) {
-    if (process.stat.ppid == parent && process.stat.pgid == pgid && !process.is_zombie()) {
+    if (process.stat.ppid == parent && !process.is_zombie())
       children.push_back(process.stat.pid);
-    }
   }
   return children;
 }
@@ -71,17 +71,12 @@ bool is_shell_left_behind(const Process& parent, const Process& root) {
          parent.stat.tty != root.stat.tty;
 }
 
-TellShell tell_again(const Snapshot& snapshot, const Process& root, TellShell tell) {
+TellShell tell_again(TellShell tell) {
   tell.how = TellShell::How::kTold;
   tell.again = true;
   // If nobody has told it, it waits, and is to run nothing of what stands behind the job.
   tell.background = false;
   tell.wait_status = SIGINT;
-  tell.children.clear();
-  for (const Process& process : snapshot.processes) {
-    if (process.stat.ppid == root.stat.ppid && !process.is_zombie())
-      tell.children.push_back(process.stat.pid);
-  }
   tell.why = "the shell that it has left before";
   return tell;
 }
@@ -92,7 +87,7 @@ TellShell decide_for_leader(const Snapshot& snapshot, const Process& parent, con
   if (!contains(snapshot.old_ptmx_keepers, parent.stat.pid)) {
     if (is_shell_left_behind(parent, root) && is_traceable(parent, snapshot.self)) {
       tell.guard = !forgets_at_once(parent);
-      return tell_again(snapshot, root, tell);
+      return tell_again(tell);
     }
     tell.why = "its parent " + name_of(parent) + " does not hold its terminal";
     return tell;
@@ -130,7 +125,7 @@ TellShell decide_telling(const Snapshot& snapshot, const Process& root, pid_t pg
   tell.shell = parent.stat.pid;
   tell.shell_start_time = parent.stat.start_time;
   tell.background = !leader && !foreground;
-  tell.children = children_of_job(snapshot, parent.stat.pid, pgid);
+  tell.children = children_of_job(snapshot, parent.stat.pid);
   if (leader)
     return decide_for_leader(snapshot, parent, root, tell);
   if (!is_interactive_shell(parent) || parent.stat.sid != root.stat.sid ||

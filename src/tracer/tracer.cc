@@ -244,7 +244,9 @@ Moved complete(pid_t named, MoveOptions options, const MoveFor& whom, Moved unfi
   unfinished.warnings.push_back(
       "the tracer was killed in the middle of the move, and processes of " + unfinished.root_name +
       " may be left on " + unfinished.old_terminal + ": " + why + "; grab --force moves them");
-  if (unfinished.telling)
+  const auto stat = proc::stat_of(root);
+  const bool root_has_left = !stat || stat->tty != unfinished.old_devices.front();
+  if (unfinished.telling && root_has_left)
     tell_after_all(*unfinished.telling, notices);
   return unfinished;
 }

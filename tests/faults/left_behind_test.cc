@@ -67,7 +67,8 @@ pid_t last_but_root(const Tree& tree) {
   return last;
 }
 
-// Where it is about to let the last of the others commit, root has left already.
+// Where it is about to send the last of the others into its commit; the one before it is there
+// already, and commits by itself.
 std::string commit_of_last(const Tree& tree) {
   return "PTRACE_SETREGSET@" + std::to_string(last_but_root(tree)) + "#2=stop";
 }
@@ -121,9 +122,9 @@ TEST_F(LeftBehind, ATreeThatIsMovedInPartWorksFromBothHalvesAndASecondGrabMovesT
   ASSERT_TRUE(moves_a_part(first));
   ASSERT_TRUE(std::any_of(tree.pids().begin(), tree.pids().end(),
                           [&](pid_t pid) { return !fds_on(pid, tree.shell().path()).empty(); }));
-  first.terminal().type("from here\r");
-  EXPECT_TRUE(tree.shell().expect("got: from here"));
-  EXPECT_TRUE(tree.shell().answers());
+  ASSERT_TRUE(std::any_of(tree.pids().begin(), tree.pids().end(),
+                          [&](pid_t pid) { return fds_on(pid, tree.shell().path()).empty(); }));
+  EXPECT_TRUE(tree.works()) << "root is where it was, and so is its shell";
   FaultyGrab second("", once_more(tree));
   second.wait();
   ASSERT_TRUE(second.shows_the_tree()) << second.said();
@@ -191,6 +192,32 @@ TEST_F(LeftBehind, ASignalThatATracerWhichIsKilledWasToldOfIsDelivered) {
   ASSERT_TRUE(wait_until([] { return stopped_tracer().has_value(); })) << grab.said();
   ::kill(*stopped_tracer(), SIGKILL);
   EXPECT_TRUE(shell.expect("caught"));
+}
+
+// A bash in a bash, with a job that ^Z has stopped.
+TEST_F(LeftBehind, AStoppedJobOfAShellWhoseMoveIsCompletedByAnotherTracerIsStoppedAsBefore) {
+  Shell outer("bash");
+  outer.run("bash --norc -i");
+  ASSERT_TRUE(outer.expect_prompt());
+  ASSERT_TRUE(outer.answers());
+  const pid_t inner = outer.wait_for_program("bash");
+  const pid_t job = outer.start("tracee_zoo catch INT");
+  outer.type("\x1a");
+  ASSERT_TRUE(wait_until([&] { return is_stopped(job); }));
+  ASSERT_TRUE(outer.answers());
+  FaultyGrab grab("PTRACE_CONT@" + std::to_string(inner) + "#2=stop",
+                  {"--tree", std::to_string(inner)});
+  ASSERT_TRUE(wait_until([] { return stopped_tracer().has_value(); })) << grab.said();
+  const pid_t first = *stopped_tracer();
+  ::kill(first, SIGKILL);
+  ASSERT_TRUE(wait_until([&] {
+    if (const auto next = stopped_tracer(); next.value_or(first) != first)
+      ::kill(*next, SIGCONT);
+    return (grab.terminal().modes().c_lflag & ISIG) == 0;
+  })) << grab.said();
+  EXPECT_TRUE(wait_until([&] { return is_stopped(job); })) << read_stat(job)->state;
+  grab.terminal().type("echo go''t: it\r");
+  EXPECT_TRUE(grab.terminal().expect("got: it"));
 }
 
 // Root has prepared, which nobody has seen yet: when the tracer is killed it stops. The starter
