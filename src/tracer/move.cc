@@ -309,9 +309,17 @@ class Move {
       return fail(ErrorKind::kSystem, "grab was killed: nobody would show the tree");
     if (const int err = fault("commit", "", EIO); err != 0)
       return fail_errno(err, "the last moment before the commit");
+    leave_old_terminal_open();
     channel_.report(Committing{moved_but_processes()});
     GRAB_CHECK(depart());
     return commit_root();
+  }
+
+  /// Who keeps the terminal of a session leader (xterm) must not see it close, and hang up what was
+  /// on it, before it is told. Our copies keep it open until then; these do if we are killed.
+  void leave_old_terminal_open() const {
+    if (ends_.left_open != nullptr && plan_.topology == Topology::kSessionLeader)
+      ends_.left_open->put(reader_->old_terminal_fd());
   }
 
   Status commit_root() {

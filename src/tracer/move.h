@@ -8,6 +8,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "base/fd_store.h"
 #include "tracer/report.h"
 #include "tracer/tracer.h"
 
@@ -22,6 +23,9 @@ struct MoveEnds {
   int ptmx = -1;     ///< of the pts that the tree is moved to
   int command = -1;  ///< as in MoveFor
   pid_t command_pid = 0;
+  /// In which the old terminal of a session leader stays open if the tracer is killed, until the
+  /// next one has completed the move. Null: nowhere.
+  const FdStore* left_open = nullptr;
   /// A move to the same ptmx that was broken off behind its commit, and is to be completed: all
   /// that is still on the terminals that it set out from. Null: none.
   const Moved* unfinished = nullptr;

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -264,6 +265,63 @@ TEST_F(LeftBehind, AShellWhoseWindowIsClosedInTheInstantInWhichItIsToldHangsNobo
   grab.terminal().type("hello\r");
   EXPECT_TRUE(grab.terminal().expect("got: hello"));
   EXPECT_THAT(grab.said(), testing::Not(testing::HasSubstr("caught")));
+}
+
+// A window of xterm with a session leader in it, on an X server without a screen. xterm hangs up
+// the group of its child as soon as it sees that the terminal is closed.
+class LeftWindow : public LeftBehind {
+ protected:
+  void SetUp() override {
+    LeftBehind::SetUp();
+    if (!installed("xterm") || !installed("Xvfb"))
+      GTEST_SKIP() << "xterm or Xvfb is not installed";
+    server_ = std::make_unique<Shell>("dash", Shell::Options{.name = "X server"});
+    server_->run("Xvfb -displayfd 1 -screen 0 640x480x8 -nolisten tcp 2>/dev/null");
+    const std::string display = ":" + std::to_string(server_->expect_number("2>/dev/null\r\n"));
+    first_ = std::make_unique<Shell>("dash");
+    first_->run("DISPLAY=" + display + " xterm -e tracee_zoo catch HUP TERM INT QUIT");
+    xterm_ = first_->wait_for_program("xterm");
+    leader_ = first_->wait_for_program("tracee_zoo");
+    ASSERT_TRUE(wait_until([&] {
+      return read_file("/proc/" + std::to_string(leader_) + "/syscall").rfind("0 0x0 ", 0) == 0;
+    })) << "it does not wait for a line";
+    ASSERT_EQ(read_stat(leader_)->sid, leader_);
+  }
+  void TearDown() override {
+    first_.reset();
+    server_.reset();
+    LeftBehind::TearDown();
+  }
+
+  [[nodiscard]] std::vector<std::string> arguments() const {
+    return {"--force", "--tree", std::to_string(leader_)};
+  }
+  /// The window has closed, and what was in it is shown by `grab`, and has seen no signal.
+  void expect_unharmed(FaultyGrab& grab) const {
+    EXPECT_TRUE(wait_until([&] { return !is_alive(xterm_); })) << all_transcripts();
+    grab.terminal().type("hello\r");
+    EXPECT_TRUE(grab.terminal().expect("got: hello")) << all_transcripts();
+    EXPECT_THAT(all_transcripts(), testing::Not(testing::HasSubstr("caught")));
+  }
+
+  std::unique_ptr<Shell> server_, first_;
+  pid_t xterm_ = 0;
+  pid_t leader_ = 0;
+};
+
+TEST_F(LeftWindow, HangsNobodyUpWhenTheTracerIsKilledBehindTheCommit) {
+  FaultyGrab grab("PTRACE_DETACH@" + std::to_string(leader_) + "#1=stop", arguments());
+  ASSERT_TRUE(wait_until([] { return stopped_tracer().has_value(); })) << grab.said();
+  const pid_t tracer = *stopped_tracer();
+  ::kill(tracer, SIGKILL);
+  // The one that takes over comes to the same step.
+  ASSERT_TRUE(wait_until([&] { return stopped_tracer().value_or(tracer) != tracer; }))
+      << grab.said();
+  EXPECT_TRUE(is_alive(xterm_));
+  ::kill(*stopped_tracer(), SIGCONT);
+  grab.wait();
+  ASSERT_TRUE(grab.shows_the_tree()) << grab.said();
+  expect_unharmed(grab);
 }
 
 TEST_F(LeftBehind, AJobThatHadToBeStoppedForItsShellGoesOnInTheBackground) {

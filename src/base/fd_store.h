@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT
+// Files that stay open when the process that opened them is killed.
+#pragma once
+
+#include "base/error.h"
+#include "base/unique_fd.h"
+
+namespace grab {
+
+/// A socket pair in whose queue they lie: they are open for as long as a process has the store,
+/// which fork(2) hands on.
+// Kernel: a descriptor on its way in a SCM_RIGHTS message keeps its file open until it is received,
+// or nobody has the receiving socket any more. Source: unix(7).
+class FdStore {
+ public:
+  [[nodiscard]] static Result<FdStore> open();
+
+  /// Puts a copy of `fd`, which stays the caller's, there; -1 is passed over.
+  void put(int fd) const;
+
+ private:
+  UniqueFd in_, out_;
+};
+
+}  // namespace grab
