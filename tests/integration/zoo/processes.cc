@@ -172,6 +172,19 @@ int vfork_slow(const Args& args) {
   return serve();
 }
 
+int vfork_exec(const Args& args) {
+  if (args.empty())
+    return 2;
+  say_ready();
+  const pid_t pid = ::vfork();
+  if (pid == 0) {
+    ::execl(args[0].c_str(), "sleep", "1000", static_cast<char*>(nullptr));
+    ::_exit(127);
+  }
+  say("runs " + std::to_string(must(pid, "vfork")) + "\n");
+  return serve();
+}
+
 int vfork_brief(const Args& /*args*/) {
   std::thread([] {
     for (;;) {
