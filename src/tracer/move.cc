@@ -412,7 +412,7 @@ class Move {
   Status depart() {
     for (std::size_t i = 0; i < runs_.size(); i++) {
       GRAB_CHECK(runs_[i].depart());
-      if (i != root_run_ && plan_.topology == Topology::kNewSession)
+      if (i != root_run_ && plan_.topology != Topology::kSessionLeader)
         GRAB_CHECK(runs_[i].stand_before_commit());
     }
     return {};

@@ -156,7 +156,7 @@ void leave_terminal_to_shell(const Held& held) {
   while (held.front != 0 && steady_clock::now() < deadline) {
     for (const Moved::Process& process : held.processes) {
       const auto stat = stat_of(process);
-      if (!stat || stat->pgid != held.front || stat->tpgid == held.front)
+      if (!stat || stat->pgid != held.front || stat->tpgid == held.front || stat->tpgid <= 0)
         continue;
       if (stat->state != 'T' && told.insert(process.pid).second) {
         (void)kill(process.pid, SIGSTOP);
@@ -222,8 +222,7 @@ Result<Told> run_tracer(pid_t named, const MoveOptions& options, const MoveFor& 
       held = std::move(*more);
   }
   (void)waitpid(tracer, nullptr, 0);
-  const bool some_have_stopped = continue_held(held);
-  if (some_have_stopped && !told.committing)
+  if (continue_held(held))
     leave_terminal_to_shell(held);
   if (told.committing) {
     auto& moved = told.committing->processes;

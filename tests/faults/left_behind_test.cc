@@ -221,6 +221,28 @@ TEST_F(LeftBehind, AStoppedJobOfAShellWhoseMoveIsCompletedByAnotherTracerIsStopp
   EXPECT_TRUE(grab.terminal().expect("got: it"));
 }
 
+// Root has left its session, or its terminal; who reads the keyboard is its child.
+TEST_F(LeftBehind, WhoReadsForRootGoesOnReadingWhereTheTracerWasKilledBehindRootsCommit) {
+  for (const char* option : {"", "--keep-session"}) {
+    SCOPED_TRACE(option);
+    const Kind kind{"Script", "sh -c 'tracee_zoo echo-lines; true'", option};
+    Tree tree(kind);
+    FaultyGrab grab("PTRACE_CONT@" + std::to_string(tree.root()) + "#2=stop",
+                    tree.grab_arguments());
+    ASSERT_TRUE(wait_until([] { return stopped_tracer().has_value(); })) << grab.said();
+    const pid_t first = *stopped_tracer();
+    ::kill(first, SIGKILL);
+    ASSERT_TRUE(wait_until([&] {
+      if (const auto next = stopped_tracer(); next.value_or(first) != first)
+        ::kill(*next, SIGCONT);
+      return (grab.terminal().modes().c_lflag & ISIG) == 0;
+    })) << grab.said();
+    EXPECT_TRUE(tree.has_left());
+    EXPECT_TRUE(tree.works_on(grab.terminal()));
+    EXPECT_TRUE(tree.shell().answers());
+  }
+}
+
 // Root has prepared, which nobody has seen yet: when the tracer is killed it stops. The starter
 // continues it when the shell has its prompt, which takes some luck otherwise.
 TEST_F(LeftBehind, AShellThatHasSeenItsJobStopKeepsTheTerminalWhenTheTracerWasKilled) {
