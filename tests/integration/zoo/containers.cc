@@ -75,8 +75,8 @@ int own_devpts(const Args& /*args*/) {
     must(::stat(("/dev/pts/" + std::to_string(number)).c_str(), &path), "stat");
     say(now.st_dev == path.st_dev && now.st_ino == path.st_ino ? "still its own\n" : "taken\n");
   };
-  start_on(other);
   say_ready();
+  start_on(other);
   return serve({{"own", is_still_it}});
 }
 
