@@ -2,6 +2,10 @@
 // Plans of snapshots made by hand: who does what, and what the relay is told.
 #include "tracer/plan.h"
 
+#include <functional>
+#include <string>
+#include <vector>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -423,6 +427,33 @@ TEST(NameOf, IsSafeToPrint) {
   EXPECT_EQ(name.find('\x1b'), std::string::npos);
   EXPECT_EQ(name.find('\n'), std::string::npos);
   EXPECT_THAT(name, HasSubstr("7 ("));
+}
+
+TEST(PlanWarnings, NameWhoMaySeeNoKeysAndWhy) {
+  const auto warnings_with = [](const std::function<void(proc::Process&)>& change) {
+    TestSnapshot snapshot;
+    snapshot.add(200, kShell, 200, "node");
+    change(snapshot.of(200));
+    const auto plan = snapshot.plan();
+    return plan ? plan->warnings : std::vector<std::string>{plan.error().what};
+  };
+  const proc::StaleWatch closed{.watch = {5, 7, 1, 0}, .stands_for = 0};
+  const auto stale = [&](proc::StaleWatch watch) {
+    return warnings_with([=](proc::Process& node) { node.stale_watches = {watch}; });
+  };
+  EXPECT_THAT(warnings_with([](proc::Process&) {}), IsEmpty());
+  EXPECT_THAT(stale(closed), IsEmpty());
+  proc::StaleWatch locked = closed;
+  locked.in_use = locked.locks = true;
+  EXPECT_THAT(stale(locked), ElementsAre(AllOf(HasSubstr("200 (node) may see no keys"),
+                                               HasSubstr("the number 7"), HasSubstr("locks"))));
+  proc::StaleWatch contained = closed;
+  contained.of_contained = true;
+  EXPECT_THAT(stale(contained), ElementsAre(HasSubstr("in a container")));
+  EXPECT_THAT(warnings_with([](proc::Process& node) { node.foreign_sets = {9}; }),
+              ElementsAre(HasSubstr("its epoll set 9, which is its parent's, too")));
+  EXPECT_THAT(warnings_with([](proc::Process& node) { node.waiting_rings = {4}; }),
+              ElementsAre(HasSubstr("by io_uring (descriptor 4)")));
 }
 
 }  // namespace
