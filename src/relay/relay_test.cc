@@ -2,6 +2,10 @@
 // A relay and its viewer between real terminals and real processes.
 #include "relay/relay.h"
 
+#include <chrono>
+#include <cstdint>
+#include <fstream>
+
 #include <gmock/gmock.h>
 
 #include "relay/relay_fixture.h"
@@ -121,7 +125,22 @@ TEST(Relay, AViewerThatDoesNotReadDelaysNobodyAndIsShownTheScreenLater) {
   EXPECT_TRUE(user.wait_end().ok);
 }
 
-TEST(Relay, LeavesNothingOutForAViewerThatReadsWhileItWasItselfKeptFromRunning) {
+/// For how long a process was ready to run and did not. Source: proc_pid_schedstat,
+/// sched-stats.rst.
+std::chrono::nanoseconds kept_waiting(pid_t pid) {
+  std::int64_t ran = 0;
+  std::int64_t waited = 0;
+  std::ifstream("/proc/" + std::to_string(pid) + "/schedstat") >> ran >> waited;
+  return std::chrono::nanoseconds{waited};
+}
+
+struct Shown {
+  bool all = false;
+  bool reader_was_starved = false;  ///< the test, or the viewer that passes on
+};
+
+/// What is shown by a relay that is stopped four times while a tree writes.
+Shown shown_by_a_relay_that_is_stopped() {
   TreeTerminal terminal;
   const Forked root = terminal.root([] {
     set_raw(0);
@@ -133,20 +152,36 @@ TEST(Relay, LeavesNothingOutForAViewerThatReadsWhileItWasItselfKeptFromRunning) 
   const MovedTree tree = terminal.tree(root);
   user.show(std::move(terminal.ptmx), tree);
   const pid_t server = user.server_pid();
-  ASSERT_GT(server, 0);
+  EXPECT_GT(server, 0);
+  const auto waited = [&] { return kept_waiting(::getpid()) + kept_waiting(user.relay_pid()); };
+  const auto waited_before = waited();
   user.type("x");
   std::string shown;
-  for (int i = 1; i <= 4 && !HasFailure(); ++i) {
+  for (int i = 1; i <= 4 && server > 0; ++i) {
     shown += user.expect(numbered(i * kLines / 20));
-    ASSERT_EQ(::kill(server, SIGSTOP), 0);
+    EXPECT_EQ(::kill(server, SIGSTOP), 0);
     (void)::poll(
         nullptr, 0,
         static_cast<int>(2 * Core::kSlowPatience.count()));  // no wait: it is kept from running
-    ASSERT_EQ(::kill(server, SIGCONT), 0);
+    EXPECT_EQ(::kill(server, SIGCONT), 0);
   }
   shown += user.expect(numbered(kLines - 1));
-  EXPECT_TRUE(shown == numbered_stream(kLines));
+  const bool starved = waited() - waited_before >= Core::kSlowPatience;
   EXPECT_TRUE(user.wait_end().ok);
+  return {shown == numbered_stream(kLines), starved};
+}
+
+// A terminal that takes nothing for kSlowPatience is slow, and on a busy machine the one here can
+// be kept from taking anything: such an attempt says nothing.
+TEST(Relay, LeavesNothingOutForAViewerThatReadsWhileItWasItselfKeptFromRunning) {
+  constexpr int kAttempts = 4;
+  Shown shown;
+  for (int i = 0; i < kAttempts && !HasFailure(); ++i) {
+    shown = shown_by_a_relay_that_is_stopped();
+    if (shown.all || !shown.reader_was_starved)
+      break;
+  }
+  EXPECT_TRUE(shown.all || shown.reader_was_starved);
 }
 
 TEST(Relay, TakesAControlCharacterByTheModesOfThatMoment) {
