@@ -311,7 +311,7 @@ class Move {
       return fail_errno(err, "the last moment before the commit");
     leave_old_terminal_open();
     channel_.report(Committing{moved_but_processes()});
-    GRAB_CHECK(depart());
+    GRAB_CHECK(ready_followers());
     return commit_root();
   }
 
@@ -409,7 +409,7 @@ class Move {
   // from read(2) of its terminal -> when root has made its setsid(2), nobody may go on reading the
   // old one, should the tracer die. (No companion may come back to a leader's group before its
   // TIOCNOTTY hangs that up.) Source: drivers/tty/tty_jobctrl.c __tty_check_change; seen.
-  Status depart() {
+  Status ready_followers() {
     for (std::size_t i = 0; i < runs_.size(); i++) {
       GRAB_CHECK(runs_[i].depart());
       if (i != root_run_ && plan_.topology != Topology::kSessionLeader)
