@@ -195,6 +195,21 @@ TEST_F(LeftBehind, ASignalThatATracerWhichIsKilledWasToldOfIsDelivered) {
   EXPECT_TRUE(shell.expect("caught"));
 }
 
+// Kills the tracer that has stopped at its step. One that takes over, and comes to the same step,
+// goes on from there.
+testing::AssertionResult is_completed_by_another_tracer(FaultyGrab& grab) {
+  if (!wait_until([] { return stopped_tracer().has_value(); }))
+    return testing::AssertionFailure() << "no tracer stops\n" << grab.said();
+  const pid_t first = *stopped_tracer();
+  ::kill(first, SIGKILL);
+  const bool shown = wait_until([&] {
+    if (const auto next = stopped_tracer(); next.value_or(first) != first)
+      ::kill(*next, SIGCONT);
+    return (grab.terminal().modes().c_lflag & ISIG) == 0;
+  });
+  return shown ? testing::AssertionSuccess() : testing::AssertionFailure() << grab.said();
+}
+
 // A bash in a bash, with a job that ^Z has stopped.
 TEST_F(LeftBehind, AStoppedJobOfAShellWhoseMoveIsCompletedByAnotherTracerIsStoppedAsBefore) {
   Shell outer("bash");
@@ -208,14 +223,7 @@ TEST_F(LeftBehind, AStoppedJobOfAShellWhoseMoveIsCompletedByAnotherTracerIsStopp
   ASSERT_TRUE(outer.answers());
   FaultyGrab grab("PTRACE_CONT@" + std::to_string(inner) + "#2=stop",
                   {"--tree", std::to_string(inner)});
-  ASSERT_TRUE(wait_until([] { return stopped_tracer().has_value(); })) << grab.said();
-  const pid_t first = *stopped_tracer();
-  ::kill(first, SIGKILL);
-  ASSERT_TRUE(wait_until([&] {
-    if (const auto next = stopped_tracer(); next.value_or(first) != first)
-      ::kill(*next, SIGCONT);
-    return (grab.terminal().modes().c_lflag & ISIG) == 0;
-  })) << grab.said();
+  ASSERT_TRUE(is_completed_by_another_tracer(grab));
   EXPECT_TRUE(wait_until([&] { return is_stopped(job); })) << read_stat(job)->state;
   grab.terminal().type("echo go''t: it\r");
   EXPECT_TRUE(grab.terminal().expect("got: it"));
@@ -229,14 +237,7 @@ TEST_F(LeftBehind, WhoReadsForRootGoesOnReadingWhereTheTracerWasKilledBehindRoot
     Tree tree(kind);
     FaultyGrab grab("PTRACE_CONT@" + std::to_string(tree.root()) + "#2=stop",
                     tree.grab_arguments());
-    ASSERT_TRUE(wait_until([] { return stopped_tracer().has_value(); })) << grab.said();
-    const pid_t first = *stopped_tracer();
-    ::kill(first, SIGKILL);
-    ASSERT_TRUE(wait_until([&] {
-      if (const auto next = stopped_tracer(); next.value_or(first) != first)
-        ::kill(*next, SIGCONT);
-      return (grab.terminal().modes().c_lflag & ISIG) == 0;
-    })) << grab.said();
+    ASSERT_TRUE(is_completed_by_another_tracer(grab));
     EXPECT_TRUE(tree.has_left());
     EXPECT_TRUE(tree.works_on(grab.terminal()));
     EXPECT_TRUE(tree.shell().answers());
