@@ -8,7 +8,7 @@
 #include <string>
 
 #include "base/error.h"
-#include "base/fd_store.h"
+#include "tracer/fd_store.h"
 #include "tracer/report.h"
 #include "tracer/tracer.h"
 

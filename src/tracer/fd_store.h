@@ -5,7 +5,7 @@
 #include "base/error.h"
 #include "base/unique_fd.h"
 
-namespace grab {
+namespace grab::tracer {
 
 /// A socket pair in whose queue they lie: they are open for as long as a process has the store,
 /// which fork(2) hands on.
@@ -22,4 +22,4 @@ class FdStore {
   UniqueFd in_, out_;
 };
 
-}  // namespace grab
+}  // namespace grab::tracer

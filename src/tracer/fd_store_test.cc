@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "base/fd_store.h"
+#include "tracer/fd_store.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -9,7 +9,7 @@
 
 #include <gtest/gtest.h>
 
-namespace grab {
+namespace grab::tracer {
 namespace {
 
 /// A pipe tells whether its write end is open anywhere.
@@ -41,4 +41,4 @@ TEST_F(FdStoreTest, KeepsOpenWhatItsOwnerHasClosedForAsLongAsItIsThere) {
 }
 
 }  // namespace
-}  // namespace grab
+}  // namespace grab::tracer
