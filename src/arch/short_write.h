@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "arch/batch.h"
+#include "arch/kept_code.h"
 
 namespace grab::arch {
 
@@ -23,14 +24,12 @@ struct ShortWrite {
 /// if that one has written all or nothing.
 [[nodiscard]] std::optional<ShortWrite> short_write(const Registers& stopped);
 
-/// Bytes of a rest_code(); a multiple of 8.
-inline constexpr std::size_t kRestSize = 64;
-
 /// For a thread that is at a short_write(): code that writes the rest, gives the whole count (what
-/// has been written, where the rest fails), and goes on where the call was made. Wherever it lies
-/// it uses no memory, and it can be used again by a thread that needs the same bytes.
+/// has been written, where the rest fails), and goes on where the call was made. kKeptCodeSize
+/// bytes. Wherever it lies it uses no memory, and it can be used again by a thread that needs the
+/// same bytes.
 [[nodiscard]] std::vector<std::byte> rest_code(const Registers& stopped);
-/// Whether these bytes, kRestSize or more, are a rest_code().
+/// Whether these bytes, kKeptCodeSize or more, are a rest_code().
 [[nodiscard]] bool is_rest_code(std::span<const std::byte> bytes);
 
 /// Registers with which the thread makes that code, at the address `code`, its own: interrupted in

@@ -57,8 +57,8 @@ TEST(ShortWrite, IsNoneThatHasWrittenAllOrNothingOrIsAnotherCall) {
 TEST(ShortWrite, ItsRestIsKnownFromItsCodeWhateverTheConstants) {
   EXPECT_TRUE(is_rest_code(rest_code(after_write(100, 40))));
   EXPECT_TRUE(is_rest_code(rest_code(after_write(4096, 1))));
-  EXPECT_EQ(rest_code(after_write(100, 40)).size(), kRestSize);
-  EXPECT_FALSE(is_rest_code(std::vector<std::byte>(kRestSize)));
+  EXPECT_EQ(rest_code(after_write(100, 40)).size(), kKeptCodeSize);
+  EXPECT_FALSE(is_rest_code(std::vector<std::byte>(kKeptCodeSize)));
 }
 
 TEST(ShortWrite, IsHandedToTheKernelAsOneWhoseRestHasYetToBegin) {

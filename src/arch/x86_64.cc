@@ -10,6 +10,8 @@
 
 #include "arch/batch.h"
 #include "arch/short_write.h"
+#include "arch/timed_wait.h"
+#include "arch/x86_64_registers.h"
 
 namespace grab::arch {
 
@@ -145,56 +147,16 @@ extern const std::byte grab_batch_end[];        // NOLINT
 
 namespace {
 
-static_assert(sizeof(user_regs_struct) == sizeof(Registers));
-
-user_regs_struct unpack(const Registers& regs) {
-  user_regs_struct out{};
-  std::memcpy(&out, regs.words.data(), sizeof out);
-  return out;
-}
-
-Registers pack(const user_regs_struct& regs) {
-  Registers out;
-  std::memcpy(out.words.data(), &regs, sizeof regs);
-  return out;
-}
-
-// Not in <errno.h>: what an interrupted call leaves in rax for the kernel's own restart.
-// Source: include/linux/errno.h.
-constexpr std::int64_t kRestartSys = -512;
-constexpr std::int64_t kRestartNoIntr = -513;
-constexpr std::int64_t kRestartNoHand = -514;
-constexpr std::int64_t kRestartBlock = -516;
-constexpr std::uint64_t kSyscallInstructionSize = 2;  // 0f 05
-constexpr std::uint64_t kCarryToSign = 0xff;          // CF PF AF ZF SF: what sahf sets
+constexpr std::uint64_t kCarryToSign = 0xff;  // CF PF AF ZF SF: what sahf sets
 constexpr std::uint64_t kOverflow = 1U << 11U;
 constexpr std::uint64_t kUserCode64 = 0x33;
 constexpr std::uint64_t kLongestWrite = 0x7ffff000;  // write(2): no call transfers more
 
 /// Whether the call that returned -EINTR had no timeout, so that making it again is what the
 /// program expects.
-bool waits_without_timeout(const user_regs_struct& regs) {
-  switch (regs.orig_rax) {
-    case SYS_epoll_wait:
-    case SYS_epoll_pwait:
-      return static_cast<std::int32_t>(regs.r10) < 0;
-    case SYS_epoll_pwait2:
-    case SYS_semtimedop:
-      return regs.r10 == 0;
-    case SYS_semop:
-      return true;
-    case SYS_rt_sigtimedwait:
-      return regs.rdx == 0;
-    case SYS_io_getevents:
-    case SYS_io_pgetevents:
-      return regs.r8 == 0;
-    default:
-      return false;
-  }
-}
-
-void store(std::byte* at, std::uint64_t value, std::size_t size) {
-  std::memcpy(at, &value, size);
+bool waits_without_timeout(const Registers& stopped) {
+  const auto number = static_cast<std::int64_t>(unpack(stopped).orig_rax);
+  return number == SYS_semop || (may_be_timed_wait(number) && !timed_wait(stopped));
 }
 
 }  // namespace
@@ -258,10 +220,8 @@ std::uint64_t batch_position(const Registers& at_stop) {
 
 Registers resume_by_kernel(const Registers& stopped) {
   user_regs_struct regs = unpack(stopped);
-  if (static_cast<std::int64_t>(regs.orig_rax) >= 0 &&
-      static_cast<std::int64_t>(regs.rax) == -EINTR && waits_without_timeout(regs)) {
+  if (static_cast<std::int64_t>(regs.rax) == -EINTR && waits_without_timeout(stopped))
     regs.rax = static_cast<std::uint64_t>(kRestartNoHand);
-  }
   return pack(regs);
 }
 
@@ -307,7 +267,7 @@ std::vector<std::byte> rest_code(const Registers& stopped) {
   fill(grab_rest_count, regs.rax, kDisplacement);
   fill(grab_rest_result, regs.rax, kDisplacement);
   fill(grab_rest_return, regs.rip, sizeof regs.rip);
-  code.resize(kRestSize);
+  code.resize(kKeptCodeSize);
   return code;
 }
 

@@ -62,6 +62,8 @@ tl::unexpected<Error> malformed(const char* file) {
 
 // Positions in /proc/PID/stat, counted from 1 as proc_pid_stat(5) does.
 enum StatField : std::size_t {
+  kPid = 1,
+  kComm = 2,
   kState = 3,
   kPpid = 4,
   kPgrp = 5,
@@ -71,8 +73,28 @@ enum StatField : std::size_t {
   kFlags = 9,
   kNumThreads = 20,
   kStarttime = 22,
+  kProcessor = 39,
   kExitCode = 52,
 };
+
+// The fields of a stat, by their positions; none if it is malformed.
+std::vector<std::string_view> split_stat(std::string_view text) {
+  // Kernel: comm stands as it is, and may hold any byte but NUL; only after the last ')' can there
+  // be no other. The newline at the end shows that nothing was cut off. Source: proc_pid_stat(5).
+  const std::size_t open = text.find('(');
+  const std::size_t close = text.rfind(')');
+  if (open == std::string_view::npos || close == std::string_view::npos || close < open ||
+      open < 1 || text[open - 1] != ' ' || text.back() != '\n' || text.substr(close + 1, 1) != " ")
+    return {};
+  std::vector<std::string_view> fields{
+      {}, text.substr(0, open - 1), text.substr(open + 1, close - open - 1)};
+  std::string_view rest = text.substr(close + 2, text.size() - close - 3);
+  while (!rest.empty())
+    fields.push_back(take(rest, ' '));
+  if (fields.size() <= kExitCode || fields[kState].size() != 1)
+    return {};
+  return fields;
+}
 
 void read_ids(Fields& fields, std::string_view value, Ids& ids) {
   std::string_view words = trim(value);
@@ -177,25 +199,13 @@ dev_t decode_device(std::uint32_t encoded) {
 }
 
 Result<Stat> parse_stat(std::string_view text) {
-  // Kernel: comm stands as it is, and may hold any byte but NUL; only after the last ')' can there
-  // be no other. The newline at the end shows that nothing was cut off. Source: proc_pid_stat(5).
-  const std::size_t open = text.find('(');
-  const std::size_t close = text.rfind(')');
-  if (open == std::string_view::npos || close == std::string_view::npos || close < open ||
-      text.back() != '\n' || text.substr(close + 1, 1) != " ")
+  const std::vector<std::string_view> fields_of = split_stat(text);
+  if (fields_of.empty())
     return malformed("/proc/PID/stat");
-  std::vector<std::string_view> fields_of{{}, {}, {}};  // pid and comm are read below
-  std::string_view rest = text.substr(close + 2, text.size() - close - 3);
-  while (!rest.empty())
-    fields_of.push_back(take(rest, ' '));
-  if (fields_of.size() <= kExitCode || fields_of[kState].size() != 1 || open < 1 ||
-      text[open - 1] != ' ')
-    return malformed("/proc/PID/stat");
-
   Fields fields;
   Stat stat;
-  fields.read(text.substr(0, open - 1), stat.pid);
-  stat.comm = text.substr(open + 1, close - open - 1);
+  fields.read(fields_of[kPid], stat.pid);
+  stat.comm = fields_of[kComm];
   stat.state = fields_of[kState][0];
   fields.read(fields_of[kPpid], stat.ppid);
   fields.read(fields_of[kPgrp], stat.pgid);
@@ -213,6 +223,15 @@ Result<Stat> parse_stat(std::string_view text) {
   return stat;
 }
 
+Result<int> parse_stat_processor(std::string_view text) {
+  const std::vector<std::string_view> fields_of = split_stat(text);
+  if (!fields_of.empty()) {
+    if (const auto processor = number<int>(fields_of[kProcessor]))
+      return *processor;
+  }
+  return malformed("/proc/PID/stat");
+}
+
 Result<Status> parse_status(std::string_view text) {
   // Kernel: in status, unlike stat, a newline in the name is escaped, so every line is a field.
   // Seccomp is absent without CONFIG_SECCOMP; the count of context switches comes after it and is
@@ -228,6 +247,41 @@ Result<Status> parse_status(std::string_view text) {
   if (!reader.good())
     return malformed("/proc/PID/status");
   return reader.status();
+}
+
+Result<Scheduling> parse_sched(std::string_view text) {
+  Scheduling scheduling;
+  Fields fields;
+  bool has_start = false;
+  bool has_switches = false;
+  while (!text.empty()) {
+    std::string_view value = take(text, '\n');
+    const std::string_view key = trim(take(value, ':'));
+    value = trim(value);
+    if (key == "se.exec_start") {
+      // Kernel: milliseconds, a point and six digits. Source: kernel/sched/debug.c SPLIT_NS.
+      constexpr std::size_t kDigits = 6;
+      std::int64_t milliseconds = 0;
+      std::int64_t nanoseconds = 0;
+      fields.read(take(value, '.'), milliseconds);
+      fields.read(value, nanoseconds);
+      fields.require(value.size() == kDigits && milliseconds >= 0);
+      scheduling.exec_start =
+          std::chrono::milliseconds(milliseconds) + std::chrono::nanoseconds(nanoseconds);
+      has_start = true;
+    } else if (key == "nr_voluntary_switches") {
+      fields.read(value, scheduling.voluntary_switches);
+      has_switches = true;
+    }
+  }
+  if (!fields.good() || !has_start || !has_switches)
+    return malformed("/proc/PID/task/TID/sched");
+  return scheduling;
+}
+
+std::optional<std::int64_t> parse_syscall_number(std::string_view text) {
+  const std::optional<std::int64_t> call = number<std::int64_t>(take(text, ' '));
+  return call && *call >= 0 ? call : std::nullopt;
 }
 
 Result<FdInfo> parse_fdinfo(std::string_view text) {

@@ -5,6 +5,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -43,8 +44,26 @@ struct FdInfo {
 /// /proc/PID/stat, whole with its newline. Source: proc_pid_stat(5).
 [[nodiscard]] Result<Stat> parse_stat(std::string_view text);
 
+/// Of the same text: the processor that the thread last ran on.
+[[nodiscard]] Result<int> parse_stat_processor(std::string_view text);
+
 /// /proc/PID/status, whole. Source: proc_pid_status(5).
 [[nodiscard]] Result<Status> parse_status(std::string_view text);
+
+/// What grab needs of /proc/PID/task/TID/sched.
+struct Scheduling {
+  /// When the thread last began to run or, of one that sleeps, when it went to sleep; in the clock
+  /// of its processor.
+  std::chrono::nanoseconds exec_start{};
+  std::uint64_t voluntary_switches = 0;  ///< how often it has gone to sleep, or stopped
+};
+
+/// /proc/PID/task/TID/sched, whole. Source: kernel/sched/debug.c proc_sched_show_task.
+[[nodiscard]] Result<Scheduling> parse_sched(std::string_view text);
+
+/// The number of the call that a thread waits in, out of its /proc/PID/task/TID/syscall; nothing if
+/// it runs, or waits in none. Source: proc_pid_syscall(5).
+[[nodiscard]] std::optional<std::int64_t> parse_syscall_number(std::string_view text);
 
 /// /proc/PID/fdinfo/FD. Source: proc_pid_fdinfo(5).
 [[nodiscard]] Result<FdInfo> parse_fdinfo(std::string_view text);

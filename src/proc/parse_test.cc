@@ -22,7 +22,7 @@ using ::testing::IsEmpty;
 std::string stat_text(const std::string& comm) {
   return "4711 (" + comm +
          ") T 4700 4711 4690 34819 4711 4194304 101 2 0 0 7 8 0 0 20 0 3 0 123456 2494464 251 "
-         "18446744073709551615 1 1 0 0 0 0 0 4096 2 0 0 0 17 1 0 0 0 0 0 0 0 0 0 0 0 0 256\n";
+         "18446744073709551615 1 1 0 0 0 0 0 4096 2 0 0 0 17 5 0 0 0 0 0 0 0 0 0 0 0 0 256\n";
 }
 
 constexpr std::string_view kStatus =
@@ -56,6 +56,16 @@ TEST(ParseStat, ReadsEveryField) {
   expected.start_time = 123456;
   expected.exit_code = 256;
   EXPECT_EQ(*stat, expected);
+}
+
+TEST(ParseStat, TellsTheProcessorThatTheThreadLastRanOn) {
+  const Result<int> processor = parse_stat_processor(stat_text(") S 0 0"));
+  ASSERT_TRUE(processor);
+  EXPECT_EQ(*processor, 5);
+  EXPECT_FALSE(parse_stat_processor("4711 (make) T 4700\n"));
+  std::string text = stat_text("make");
+  text.replace(text.find(" 17 5 "), 6, " 17 x ");
+  EXPECT_FALSE(parse_stat_processor(text));
 }
 
 TEST(ParseStat, NameMayHoldAnything) {
@@ -102,6 +112,43 @@ TEST(ParseStat, DecodesTerminalNumbers) {
   const Result<Stat> stat = parse_stat(text);
   ASSERT_TRUE(stat);
   EXPECT_EQ(stat->tty, makedev(136, 0x80003));
+}
+
+// As Linux 6.18 printed it, shortened.
+constexpr std::string_view kSched =
+    "cat (26621, #threads: 1)\n"
+    "-------------------------------------------------------------------\n"
+    "se.exec_start                                :      62678813.573427\n"
+    "se.vruntime                                  :          3114.055005\n"
+    "nr_switches                                  :                    9\n"
+    "nr_voluntary_switches                        :                    7\n"
+    "nr_involuntary_switches                      :                    2\n";
+
+TEST(ParseSched, ReadsWhenAThreadWentToSleepAndHowOftenItDid) {
+  const Result<Scheduling> scheduling = parse_sched(kSched);
+  ASSERT_TRUE(scheduling) << scheduling.error().message();
+  EXPECT_EQ(scheduling->exec_start, std::chrono::nanoseconds(62678813573427));
+  EXPECT_EQ(scheduling->voluntary_switches, 7U);
+}
+
+TEST(ParseSched, RefusesTextThatLacksALineOrHasOtherNumbers) {
+  const auto with = [](const std::string& from, const std::string& to) {
+    std::string changed(kSched);
+    return changed.replace(changed.find(from), from.size(), to);
+  };
+  EXPECT_FALSE(parse_sched(""));
+  EXPECT_FALSE(parse_sched(with("se.exec_start", "exec_start")));
+  EXPECT_FALSE(parse_sched(with("nr_voluntary", "voluntary")));
+  EXPECT_FALSE(parse_sched(with("813.573427", "813.57342")));
+  EXPECT_FALSE(parse_sched(with("62678813", "-62678813")));
+  EXPECT_FALSE(parse_sched(with("    7\n", "    x\n")));
+}
+
+TEST(ParseSyscall, TellsTheCallOfAThreadThatWaitsInOne) {
+  EXPECT_EQ(parse_syscall_number("232 0x4 0x7ffd 0x1 0x3e8 0x0 0x8 0x7ffd10 0x7f12\n"), 232);
+  EXPECT_EQ(parse_syscall_number("-1 0x7ffd10 0x7f12\n"), std::nullopt);
+  EXPECT_EQ(parse_syscall_number("running\n"), std::nullopt);
+  EXPECT_EQ(parse_syscall_number(""), std::nullopt);
 }
 
 TEST(ParseStatus, ReadsEveryField) {

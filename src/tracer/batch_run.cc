@@ -143,7 +143,7 @@ Status BatchRun::find_room(const proc::Process& process) {
         name_ + " has no vDSO as the kernel made it, where the calls that move it would lie");
   }
   const UniqueFd own = mem_fd_ < 0 ? open_memory(pid_) : UniqueFd();
-  const VdsoRoom room = without_rests(*whole, mem_fd_ < 0 ? own.get() : mem_fd_);
+  const VdsoRoom room = without_kept_code(*whole, mem_fd_ < 0 ? own.get() : mem_fd_);
   code_ = room.start;
   vdso_table_ = (code_ + arch::batch_code_size() + 7) & ~std::uint64_t{7};
   limit_ = room.end;

@@ -5,16 +5,19 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include <array>
+#include <algorithm>
 #include <string>
 #include <vector>
 
 #include "arch/short_write.h"
+#include "arch/timed_wait.h"
 #include "tracer/ptrace.h"
 #include "tracer/vdso_room.h"
 
 namespace grab::tracer {
 namespace {
+
+using std::chrono::nanoseconds;
 
 // Kernel: a write to a terminal, a pipe or a stream socket returns how many bytes it has written
 // when a signal or a tracer interrupts it; one to a file is not interrupted, and in others (a
@@ -34,43 +37,91 @@ bool takes_the_rest(pid_t tid, int fd) {
                                    (device >= kFirstPts && device <= kLastPts));
 }
 
+bool read_at(int mem_fd, std::uint64_t address, void* out, std::size_t size) {
+  return pread(mem_fd, out, size, static_cast<off_t>(address)) == static_cast<ssize_t>(size);
+}
+
+bool write_at(int mem_fd, std::uint64_t address, const std::vector<std::byte>& bytes) {
+  return pwrite(mem_fd, bytes.data(), bytes.size(), static_cast<off_t>(address)) ==
+         static_cast<ssize_t>(bytes.size());
+}
+
 /// Puts the code where it can stay, or finds it there; its address, 0 if there is no room.
-std::uint64_t place(pid_t tid, const std::vector<std::byte>& code) {
+std::uint64_t place(pid_t tid, int mem_fd, const std::vector<std::byte>& code) {
   const std::optional<VdsoRoom> room = find_vdso_room(tid, 0);
-  const UniqueFd mem = room ? open_memory(tid) : UniqueFd();
-  if (!mem.valid())
+  if (!room)
     return 0;
-  const auto size = static_cast<ssize_t>(code.size());
   const std::vector<std::byte> unused(code.size());
   std::vector<std::byte> there(code.size());
   std::uint64_t address = room->end;
   do {
     address -= code.size();
-    if (address < first_rest(*room) ||
-        pread(mem.get(), there.data(), there.size(), static_cast<off_t>(address)) != size)
+    if (address < first_kept_code(*room) || !read_at(mem_fd, address, there.data(), there.size()))
       return 0;
     if (there == code)
       return address;
-  } while (arch::is_rest_code(there));
+  } while (arch::is_kept_code(there));
   // Zero, or it is the table of a grab that was killed.
-  if (there != unused ||
-      pwrite(mem.get(), code.data(), code.size(), static_cast<off_t>(address)) != size)
+  return there == unused && write_at(mem_fd, address, code) ? address : 0;
+}
+
+/// Where the thread is in a wait_code() of an earlier move, gives that code the new rest.
+std::uint64_t place_again(pid_t tid, int mem_fd, std::uint64_t code, nanoseconds rest) {
+  const std::optional<VdsoRoom> room = find_vdso_room(tid, 0);
+  std::vector<std::byte> there(arch::kKeptCodeSize);
+  if (!room || code < first_kept_code(*room) || code > room->end - there.size() ||
+      !read_at(mem_fd, code, there.data(), there.size()) || !arch::is_wait_code(there))
     return 0;
-  return address;
+  return write_at(mem_fd, code, arch::with_rest(std::move(there), rest)) ? code : 0;
+}
+
+/// The whole timeout of a wait, as far as anyone waits; nothing if it is none.
+std::optional<nanoseconds> timeout_of(int mem_fd, const arch::TimedWait& wait) {
+  if (wait.address == 0)
+    return wait.timeout;
+  timespec timeout{};
+  constexpr long kDecades = 1'000'000'000;
+  if (!read_at(mem_fd, wait.address, &timeout, sizeof timeout) || timeout.tv_sec < 0 ||
+      timeout.tv_nsec < 0 || timeout.tv_nsec >= std::nano::den)
+    return std::nullopt;
+  return std::chrono::seconds(std::min(timeout.tv_sec, kDecades)) + nanoseconds(timeout.tv_nsec);
+}
+
+/// Its registers for going on with the wait of which `waited` is over; those it has if that is not
+/// possible.
+arch::Registers wait_on(pid_t tid, const arch::Registers& stopped, const arch::TimedWait& wait,
+                        nanoseconds waited) {
+  const UniqueFd mem = open_memory(tid);
+  const auto whole = mem.valid() ? timeout_of(mem.get(), wait) : std::nullopt;
+  // One that is all but over may have ended since it was seen, and this be the next.
+  constexpr auto kDoubt = std::chrono::milliseconds(2);
+  constexpr int kDoubtOfLong = 64;  // see BegunWaits::waited(): it may have been in it for longer
+  if (!whole || waited + waited / kDoubtOfLong + kDoubt >= *whole)
+    return stopped;
+  const nanoseconds rest = *whole - waited;
+  std::uint64_t code = place_again(tid, mem.get(), arch::call_address(stopped), rest);
+  if (code == 0)
+    code = place(tid, mem.get(), arch::wait_code(stopped, rest));
+  return code != 0 ? arch::wait_the_rest(stopped, code, rest) : stopped;
 }
 
 }  // namespace
 
-void hide_interruption(pid_t tid) {
+void hide_interruption(pid_t tid, const BegunWaits& waits) {
   const Result<arch::Registers> stopped = get_registers(tid);
   if (!stopped)
     return;
   arch::Registers resumed = arch::resume_by_kernel(*stopped);
+  // The code first: a thread that is left alone between code and registers has its short count, or
+  // EINTR.
   if (const auto cut = arch::short_write(*stopped); cut && takes_the_rest(tid, cut->fd)) {
-    // The code first: a thread that is left alone between the two has its short count.
-    const std::uint64_t code = place(tid, arch::rest_code(*stopped));
+    const UniqueFd mem = open_memory(tid);
+    const std::uint64_t code = mem.valid() ? place(tid, mem.get(), arch::rest_code(*stopped)) : 0;
     if (code != 0)
       resumed = arch::write_the_rest(*stopped, code);
+  } else if (const auto wait = arch::timed_wait(*stopped)) {
+    if (const auto waited = waits.waited(tid))
+      resumed = wait_on(tid, *stopped, *wait, *waited);
   }
   if (resumed != *stopped)
     (void)set_registers(tid, resumed);

@@ -42,7 +42,7 @@ std::optional<std::vector<std::byte>> batch_of(pid_t pid) {
   if (!whole || !memory.valid())
     return std::nullopt;
   // One that writes the rest of a write(2) is where it belongs.
-  const VdsoRoom room = without_rests(*whole, memory.get());
+  const VdsoRoom room = without_kept_code(*whole, memory.get());
   std::error_code error;
   const std::string tasks = "/proc/" + std::to_string(pid) + "/task";
   for (const auto& task : std::filesystem::directory_iterator(tasks, error)) {

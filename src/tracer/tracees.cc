@@ -139,7 +139,7 @@ void Tracees::handle(pid_t tid, const Stop& stop) {
   switch (stop.kind()) {
     case StopKind::kInterrupted:
     case StopKind::kGroupStop:
-      hide_interruption(tid);
+      hide_interruption(tid, waits_);
       thread.asked = false;
       thread.group_stopped = stop.kind() == StopKind::kGroupStop;
       if (vfork_children_.count(tid) != 0) {
@@ -156,7 +156,7 @@ void Tracees::handle(pid_t tid, const Stop& stop) {
     case StopKind::kSignalDelivery:
       // Kernel: a tracee is woken by signals that it ignores, too. Source: kernel/signal.c
       // sig_ignored.
-      hide_interruption(tid);
+      hide_interruption(tid, waits_);
       handle_signal(tid, thread, stop.signo());
       return;
     case StopKind::kFork:
@@ -338,13 +338,22 @@ Status Tracees::settle(Clock::time_point deadline) {
   return {};
 }
 
+void Tracees::look_who_waits() {
+  std::vector<pid_t> tids;
+  for (const auto& [tid, thread] : threads_)
+    tids.push_back(tid);
+  waits_.look(tids);
+}
+
 Status Tracees::stop_all(Clock::time_point deadline) {
+  look_who_waits();
   freezing_ = true;
   first_interrupt_ = Clock::now();
   for (;;) {
     for (auto& [tid, thread] : threads_) {
       if (thread.state != State::kRunning || thread.asked)
         continue;
+      waits_.note(tid);
       if (interrupt(tid))
         thread.asked = true;
     }

@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "proc/tree_reader.h"
+#include "tracer/begun_waits.h"
 #include "tracer/ptrace.h"
 
 namespace grab::tracer {
@@ -84,6 +85,7 @@ class Tracees {
   void nudge(pid_t tid, Thread& thread, int signo);
   void drop_vanished();
   void release_vfork_children();
+  void look_who_waits();
   void wait_for_stop(Clock::time_point until);
   [[nodiscard]] Error not_stopping() const;
 
@@ -92,6 +94,7 @@ class Tracees {
   std::map<pid_t, Thread> threads_;  // by tid
   std::set<pid_t> vfork_children_;   // announced, not yet seen to exec or end
   std::set<pid_t> leaving_screen_;   // pids asked to
+  BegunWaits waits_;
   bool freezing_ = false;
   Clock::time_point first_interrupt_{};
 };

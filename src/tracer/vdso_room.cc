@@ -8,17 +8,17 @@
 #include <array>
 #include <string>
 
-#include "arch/short_write.h"
+#include "arch/kept_code.h"
 #include "proc/vdso.h"
 
 namespace grab::tracer {
 namespace {
 
-bool holds_rest(int mem_fd, std::uint64_t address) {
-  std::array<std::byte, arch::kRestSize> bytes{};
+bool holds_kept_code(int mem_fd, std::uint64_t address) {
+  std::array<std::byte, arch::kKeptCodeSize> bytes{};
   return pread(mem_fd, bytes.data(), bytes.size(), static_cast<off_t>(address)) ==
              static_cast<ssize_t>(bytes.size()) &&
-         arch::is_rest_code(bytes);
+         arch::is_kept_code(bytes);
 }
 
 }  // namespace
@@ -38,18 +38,19 @@ std::optional<VdsoRoom> find_vdso_room(pid_t tid, std::uint64_t hint) {
   return VdsoRoom{vdso->start + tail.offset, vdso->start + vdso->size};
 }
 
-std::uint64_t first_rest(VdsoRoom room) {
+std::uint64_t first_kept_code(VdsoRoom room) {
   constexpr std::size_t kMost = 8;
   // The calls that lead to a page with more of them, or that end a batch there.
   constexpr std::size_t kFewCalls = 12 * arch::kPackedCallSize;
-  return std::max(room.end - kMost * arch::kRestSize,
+  return std::max(room.end - kMost * arch::kKeptCodeSize,
                   room.start + arch::batch_code_size() + kFewCalls);
 }
 
-VdsoRoom without_rests(VdsoRoom room, int mem_fd) {
-  const std::uint64_t first = first_rest(room);
-  while (room.end - arch::kRestSize >= first && holds_rest(mem_fd, room.end - arch::kRestSize))
-    room.end -= arch::kRestSize;
+VdsoRoom without_kept_code(VdsoRoom room, int mem_fd) {
+  const std::uint64_t first = first_kept_code(room);
+  while (room.end - arch::kKeptCodeSize >= first &&
+         holds_kept_code(mem_fd, room.end - arch::kKeptCodeSize))
+    room.end -= arch::kKeptCodeSize;
   return room;
 }
 

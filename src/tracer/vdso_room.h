@@ -27,11 +27,11 @@ struct VdsoRoom {
 [[nodiscard]] std::optional<VdsoRoom> find_vdso_room(pid_t tid, std::uint64_t hint);
 
 /// The lowest address for the rest of a write, so that a batch always has room below it.
-[[nodiscard]] std::uint64_t first_rest(VdsoRoom room);
+[[nodiscard]] std::uint64_t first_kept_code(VdsoRoom room);
 
 /// The room without the codes at its end that are, or were, the rest of a write. They stay for as
 /// long as the process has this vDSO: a signal handler may be about to return into any of them.
-[[nodiscard]] VdsoRoom without_rests(VdsoRoom room, int mem_fd);
+[[nodiscard]] VdsoRoom without_kept_code(VdsoRoom room, int mem_fd);
 
 /// /proc/TID/mem, for reading and writing.
 [[nodiscard]] UniqueFd open_memory(pid_t tid);

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <ctime>
@@ -201,11 +202,13 @@ class Actor {
     event = {EPOLLPRI, {.u64 = 2}};
     check(epoll_ctl(epoll, EPOLL_CTL_ADD, STDOUT_FILENO, &event) == 0, __LINE__);
     for (;;) {
+      const auto begin = std::chrono::steady_clock::now();
       const int count = epoll_wait(epoll, &event, 1, kTickMs);
+      const auto took = std::chrono::steady_clock::now() - begin;
       if (count < 0 && errno == EINTR)
         slot().epoll_interrupted++;
       else
-        check(count == 0, __LINE__);
+        check(count == 0 && took >= std::chrono::milliseconds(kTickMs), __LINE__);
       beat();
     }
   }
