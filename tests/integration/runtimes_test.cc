@@ -3,6 +3,7 @@
 // without making any, and have stacks of a few kilobytes.
 #include <stdlib.h>
 
+#include <filesystem>
 #include <string>
 
 #include <gmock/gmock.h>
@@ -68,6 +69,59 @@ for (line = lines.readLine(); line != null; line = lines.readLine())
 System.exit(7);
 )";
 
+const char* const kCargoToml = R"([package]
+name = "lines"
+version = "0.0.0"
+edition = "2021"
+[dependencies.tokio]
+version = "1"
+default-features = false
+features = ["rt-multi-thread", "io-std", "io-util", "signal", "time"]
+[profile.dev]
+debug = false
+)";
+
+// As Debian installs the sources of libraries.
+const char* const kCargoConfig = R"([source.crates-io]
+replace-with = "debian"
+[source.debian]
+directory = "/usr/share/cargo/registry"
+)";
+
+// Four workers that wait by epoll_wait(2) with timeouts and by futex(2), a hundred tasks that
+// sleep, one for ^C, and a thread that reads for one more.
+const char* const kTokioProgram = R"(use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::runtime::Builder;
+use tokio::signal::unix::{signal, SignalKind};
+
+async fn work() {
+    for _ in 0..100 {
+        tokio::spawn(async {
+            loop {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        });
+    }
+    let mut interrupts = signal(SignalKind::interrupt()).unwrap();
+    tokio::spawn(async move {
+        while interrupts.recv().await.is_some() {
+            println!("interrupted");
+        }
+    });
+    let mut lines = BufReader::new(tokio::io::stdin()).lines();
+    println!("ready {}", std::process::id());
+    while let Some(line) = lines.next_line().await.unwrap() {
+        println!("got: {line}");
+    }
+    std::process::exit(7);
+}
+
+fn main() {
+    Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap().block_on(work());
+}
+)";
+
 TEST_F(Runtimes, AGoProgramReadsAndIsInterruptedAsBefore) {
   if (!installed("go"))
     GTEST_SKIP() << "go is not installed";
@@ -84,6 +138,33 @@ TEST_F(Runtimes, AGoProgramReadsAndIsInterruptedAsBefore) {
   EXPECT_TRUE(second.echoes("hello"));
   second.type("\x03");
   EXPECT_TRUE(second.expect("interrupted"));
+  EXPECT_TRUE(second.echoes("more"));
+  second.type("\x04");
+  EXPECT_TRUE(second.expect_grab_ended(7));
+}
+
+TEST_F(Runtimes, ATokioProgramReadsAndIsInterruptedAsBefore) {
+  if (!std::filesystem::exists("/usr/bin/cargo") ||
+      !std::filesystem::exists("/usr/share/cargo/registry"))
+    GTEST_SKIP() << "Debian's cargo and librust-tokio-dev are not installed";
+  const std::string folder = scratch_folder();
+  std::filesystem::create_directories(folder + "/src");
+  std::filesystem::create_directories(folder + "/.cargo");
+  write_file(scratch("Cargo.toml"), kCargoToml);
+  write_file(scratch(".cargo/config.toml"), kCargoConfig);
+  write_file(scratch("src/main.rs"), kTokioProgram);
+  ASSERT_EQ(::system(("cd '" + folder + "' && HOME='" + folder + "' CARGO_HOME='" + folder +
+                      "' RUSTC=/usr/bin/rustc /usr/bin/cargo build --offline --quiet")
+                         .c_str()),
+            0);
+  Shell first("bash");
+  SecondTerminal second;
+  const pid_t pid = first.start(scratch("target/debug/lines"));
+  ASSERT_TRUE(grabs_tree(second, first, pid));
+  EXPECT_TRUE(second.echoes("hello"));
+  second.type("\x03");
+  EXPECT_TRUE(second.expect("interrupted"));
+  first.close_window();
   EXPECT_TRUE(second.echoes("more"));
   second.type("\x04");
   EXPECT_TRUE(second.expect_grab_ended(7));
