@@ -83,7 +83,12 @@ int dry_run(cli::Options options) {
   const auto snapshot = tracer::look(options.pid, options.move);
   if (!snapshot)
     return report(snapshot.error(), options.json);
-  const auto plan = tracer::plan_move(*snapshot, options.move);
+  auto plan = tracer::plan_move(*snapshot, options.move);
+  if (plan) {
+    // Whether a server reads there is asked of the terminal itself.
+    if (const auto survey = tracer::survey(options.pid, options.move); !survey)
+      plan = tl::unexpected(survey.error());
+  }
   if (plan) {
     write_all(STDOUT_FILENO,
               options.json ? cli::plan_json(*snapshot, *plan)

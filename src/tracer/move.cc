@@ -15,7 +15,6 @@
 
 #include "base/fault.h"
 #include "base/text.h"
-#include "proc/drawers.h"
 #include "proc/surroundings.h"
 #include "proc/tree_reader.h"
 #include "tracer/batch_run.h"
@@ -23,6 +22,7 @@
 #include "tracer/lent_numbers.h"
 #include "tracer/mend.h"
 #include "tracer/refusal.h"
+#include "tracer/served_screen.h"
 #include "tracer/tell.h"
 #include "tracer/terminal.h"
 #include "tracer/tracees.h"
@@ -580,17 +580,6 @@ class Move {
 };
 
 }  // namespace
-
-Status check_screen(const proc::Snapshot& snapshot, const MovePlan& plan, int old_terminal_fd,
-                    const MoveOptions& options) {
-  const proc::Terminal& terminal = snapshot.old_terminal;
-  if (!plan.foreground || !is_raw(old_terminal_fd))
-    return {};  // a server draws for a client that gets each key
-  std::vector<pid_t> tree;
-  for (const proc::Process& process : snapshot.processes)
-    tree.push_back(process.stat.pid);
-  return check_drawers(proc::drawers_on(terminal.name, tree), terminal, options);
-}
 
 Status run_move(pid_t named, const MoveOptions& options, MoveEnds ends,
                 const MoveChannel& channel) {

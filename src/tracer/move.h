@@ -31,10 +31,6 @@ struct MoveEnds {
   const Moved* unfinished = nullptr;
 };
 
-/// Errors: kRefused where what the old terminal shows is drawn by a server outside the tree.
-[[nodiscard]] Status check_screen(const proc::Snapshot& snapshot, const MovePlan& plan,
-                                  int old_terminal_fd, const MoveOptions& options);
-
 /// Runs in a process that has nothing else to wait for. Reports Held and Moved itself.
 /// Errors: those of move_tree(); every one leaves the tree as it was.
 [[nodiscard]] Status run_move(pid_t named, const MoveOptions& options, MoveEnds ends,

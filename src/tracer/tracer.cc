@@ -20,6 +20,7 @@
 #include "tracer/mend.h"
 #include "tracer/move.h"
 #include "tracer/report.h"
+#include "tracer/served_screen.h"
 
 namespace grab::tracer {
 namespace {

@@ -252,10 +252,11 @@ TEST_F(Screens, APlainProgramsTerminalIsSentNothing) {
 /// A shell in tmux, the client of which is on this terminal.
 class Tmux : public TerminalSession {
  public:
-  Tmux()
+  /// `mode` is an option of tmux(1): -2 changes nothing that matters here.
+  explicit Tmux(const std::string& mode = "-2")
       : TerminalSession(
             "tmux",
-            {"/usr/bin/tmux", "-S", scratch("tmux"), "-f", "/dev/null", "new", "dash", "-i"},
+            {"/usr/bin/tmux", mode, "-S", scratch("tmux"), "-f", "/dev/null", "new", "dash", "-i"},
             {.environment = {{"PS1", "shell> "}}, .size = {24, 80}, .emulated = true}) {}
   /// What a command of tmux prints.
   static std::string says(const std::string& command) {
@@ -293,6 +294,18 @@ TEST_F(Screens, ATmuxClientIsRefusedInWords) {
   EXPECT_EQ(outcome.status, 125) << outcome.text;
   EXPECT_THAT(outcome.text, HasSubstr("(tmux: server), a server, draws on " + first.path()));
   EXPECT_THAT(outcome.text, HasSubstr("tmux attach -d"));
+}
+
+TEST_F(Screens, ATmuxClientInControlModeIsRefusedInWordsThoughItReadsLines) {
+  Tmux first("-C");
+  SecondTerminal second;
+  ASSERT_TRUE(first.expect("%session-changed"));
+  ASSERT_NE(first.modes().c_lflag & ICANON, 0U);
+  for (const std::string options : {"--tree --dry-run ", "--tree "}) {
+    const auto outcome = second.grab_and_wait(options + std::to_string(first.pid()));
+    EXPECT_EQ(outcome.status, 125) << outcome.text;
+    EXPECT_THAT(outcome.text, HasSubstr("(tmux: server), a server, draws on " + first.path()));
+  }
 }
 
 TEST_F(Screens, AnSshClientIsMovedAndWhatItShowsIsDrawnAfreshByTheOtherSide) {
