@@ -93,11 +93,12 @@ struct BatchFailure {
 
 /// The stopped state as the *kernel* should find it again when the tracer lets go: the same, but an
 /// -EINTR that only the tracer's stop has caused becomes a restart.
-// Kernel: epoll_wait, semop, sigtimedwait return -EINTR and not -ERESTART* after a ptrace stop
-// without a signal -> the program would see an EINTR of our making. With -ERESTARTNOHAND instead,
-// the kernel restarts the call unless a handler runs, which is what would have happened. With a
-// timeout the call would wait too long, so EINTR stays: see arch/timed_wait.h. Source:
-// fs/eventpoll.c ep_poll, ipc/sem.c, kernel/signal.c do_sigtimedwait; signal(7).
+// Kernel: epoll_wait, semop, sigtimedwait, io_uring_enter return -EINTR and not -ERESTART* after a
+// ptrace stop without a signal -> the program would see an EINTR of our making. With
+// -ERESTARTNOHAND instead, the kernel restarts the call unless a handler runs, which is what would
+// have happened. With a timeout the call would wait too long, so EINTR stays: see
+// arch/timed_wait.h. Source: fs/eventpoll.c ep_poll, ipc/sem.c, kernel/signal.c do_sigtimedwait;
+// signal(7).
 [[nodiscard]] Registers resume_by_kernel(const Registers& stopped);
 
 /// The stopped state as the batch should put it back without help: an interrupted call is made

@@ -252,5 +252,16 @@ TEST(Resume, HidesTheInterruptionOfAnEpollWaitWithoutTimeoutOnly) {
   EXPECT_EQ(resume_by_kernel(stopped), stopped);
 }
 
+TEST(Resume, HidesTheInterruptionOfAnIoUringThatWaitsWithoutTimeoutOnly) {
+  Registers stopped;
+  constexpr std::size_t kR10 = 7, kRax = 10, kOrigRax = 15;
+  stopped.words[kOrigRax] = SYS_io_uring_enter;
+  stopped.words[kRax] = static_cast<std::uint64_t>(-EINTR);
+  stopped.words[kR10] = 1;  // IORING_ENTER_GETEVENTS
+  EXPECT_EQ(resume_by_kernel(stopped).words[kRax], static_cast<std::uint64_t>(-514));
+  stopped.words[kR10] = 1 | 8;  // and IORING_ENTER_EXT_ARG
+  EXPECT_EQ(resume_by_kernel(stopped), stopped);
+}
+
 }  // namespace
 }  // namespace grab::arch

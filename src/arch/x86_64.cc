@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The batch on x86_64: registers, restarts of system calls, and the code itself.
+#include <linux/io_uring.h>
 #include <sys/syscall.h>
 #include <sys/user.h>
 #include <sys/wait.h>
@@ -155,7 +156,12 @@ constexpr std::uint64_t kLongestWrite = 0x7ffff000;  // write(2): no call transf
 /// Whether the call that returned -EINTR had no timeout, so that making it again is what the
 /// program expects.
 bool waits_without_timeout(const Registers& stopped) {
-  const auto number = static_cast<std::int64_t>(unpack(stopped).orig_rax);
+  const user_regs_struct regs = unpack(stopped);
+  const auto number = static_cast<std::int64_t>(regs.orig_rax);
+  // With an extended argument it may have a timeout. Where it has submitted calls it is not
+  // interrupted. Source: io_uring_enter(2).
+  if (number == SYS_io_uring_enter)
+    return (regs.r10 & IORING_ENTER_EXT_ARG) == 0;
   return number == SYS_semop || (may_be_timed_wait(number) && !timed_wait(stopped));
 }
 

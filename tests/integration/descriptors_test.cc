@@ -166,6 +166,13 @@ TEST_F(Descriptors, AReadByIoUringThatWaitsIsNamedBeforeAndAtTheMove) {
   second.skip_shown();
   ASSERT_TRUE(grabs_tree(second, first, pid));
   EXPECT_TRUE(second.expect("has calls under way by io_uring"));
+  // It is still waiting. What it takes, it takes from its shell, which reads there as well; from
+  // then on all is as it should be.
+  ASSERT_TRUE(wait_until([&] {
+    first.type("typed there\r");
+    return static_cast<bool>(second.expect("got: ", Duration{100}));
+  })) << all_transcripts();
+  EXPECT_TRUE(second.echoes("typed here"));
 }
 
 TEST_F(Descriptors, AnEpollEntryThatIsSpentStaysSpentUntilItIsArmedAgain) {
