@@ -98,7 +98,7 @@ struct EpollWatch {
 /// knows it by that number only, and goes on watching as long as the file is open elsewhere.
 struct StaleWatch {
   EpollWatch watch;
-  int stands_for = -1;         ///< a moved descriptor of what is watched
+  int stands_for = -1;         ///< a moved descriptor of what is watched; -1: it has none
   bool in_use = false;         ///< the number means another file, which is not moved
   bool close_on_exec = false;  ///< of that one
   bool locks = false;  ///< a lock (fcntl(2)) would be lost if that one was put aside for a moment

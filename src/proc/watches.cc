@@ -68,20 +68,29 @@ class WatchesReader {
   Result<void> read_stale(const Entry& entry, const EpollWatch& watch) {
     // The kernel looks through all of the set for each comparison, so only likely ones are made.
     // Where it does not say, what is likely is taken for true: else the program would see no keys.
+    bool is_terminal = false;
     for (std::size_t at = 0; at < process_.moved_fds.size(); ++at) {
       const bool seen_before = at > 0 && details_.classes[at] == details_.classes[at - 1];
-      if (seen_before || details_.inodes[at] != entry.target.inode ||
-          watches(entry, at) == Order::kAfter)
+      if (seen_before || details_.inodes[at] != entry.target.inode)
+        continue;
+      is_terminal = true;
+      if (watches(entry, at) == Order::kAfter)
         continue;
       StaleWatch stale{.watch = watch, .stands_for = process_.moved_fds[at].fd};
-      const auto& open = process_.open_fds;
-      if (!find_moved(watch.target_fd) &&
-          std::find(open.begin(), open.end(), watch.target_fd) != open.end())
+      if (!find_moved(watch.target_fd) && is_open(watch.target_fd))
         GRAB_CHECK(read_number_in_use(stale));
       process_.stale_watches.push_back(stale);
-      break;
+      return {};
     }
+    // The terminal, by an open file that only other processes have a number of by now.
+    if (is_terminal && !is_open(watch.target_fd))
+      process_.stale_watches.push_back({.watch = watch});
     return {};
+  }
+
+  [[nodiscard]] bool is_open(int fd) const {
+    return std::find(process_.open_fds.begin(), process_.open_fds.end(), fd) !=
+           process_.open_fds.end();
   }
 
   Result<void> read_number_in_use(StaleWatch& stale) {

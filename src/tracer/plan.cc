@@ -188,6 +188,8 @@ void decide_topology(const Scene& scene, MovePlan& plan) {
 // Kernel: closing any descriptor of a file gives up the process's record locks on it -> a number is
 // not taken from its file, not for an instant, in a process that has such locks. Source: fcntl(2).
 const char* why_left(const proc::StaleWatch& stale) {
+  if (stale.stands_for < 0)
+    return "of a terminal that it has closed and that others have open";
   if (stale.of_contained)
     return "that is closed, or another file, by now; that is not mended in a container";
   if (stale.in_use && stale.locks)

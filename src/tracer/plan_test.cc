@@ -447,6 +447,7 @@ TEST(PlanWarnings, NameWhoMaySeeNoKeysAndWhy) {
   locked.in_use = locked.locks = true;
   EXPECT_THAT(stale(locked), ElementsAre(AllOf(HasSubstr("200 (node) may see no keys"),
                                                HasSubstr("the number 7"), HasSubstr("locks"))));
+  EXPECT_THAT(stale({.watch = {5, 7, 1, 0}}), ElementsAre(HasSubstr("others have open")));
   proc::StaleWatch contained = closed;
   contained.of_contained = true;
   EXPECT_THAT(stale(contained), ElementsAre(HasSubstr("in a container")));

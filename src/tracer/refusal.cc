@@ -171,8 +171,10 @@ Status check_room(const Process& process, const Snapshot& snapshot) {
   std::vector<int> placed;
   for (const proc::Descriptor& moved : process.moved_fds)
     placed.push_back(moved.fd);
-  for (const proc::StaleWatch& stale : process.stale_watches)
-    placed.push_back(stale.watch.target_fd);
+  for (const proc::StaleWatch& stale : process.stale_watches) {
+    if (stale.stands_for >= 0)
+      placed.push_back(stale.watch.target_fd);
+  }
   for (const int fd : placed) {
     if (static_cast<std::uint64_t>(fd) < process.nofile_limit)
       continue;
@@ -240,6 +242,8 @@ std::size_t lent_descriptors(const Process& process) {
   std::set<int> files;
   std::set<int> sets;
   for (const proc::StaleWatch& stale : process.stale_watches) {
+    if (stale.stands_for < 0)
+      continue;
     if (stale.in_use)
       put_aside.insert(stale.watch.target_fd);
     files.insert(stale.stands_for);
@@ -253,7 +257,7 @@ std::vector<int> free_descriptors(const Process& process, std::size_t count) {
   std::set<int> used(process.open_fds.begin(), process.open_fds.end());
   if (process.fd_table_of == process.stat.pid) {
     for (const proc::StaleWatch& stale : process.stale_watches) {
-      if (!stale.of_contained)
+      if (!stale.of_contained && stale.stands_for >= 0)
         used.insert(stale.watch.target_fd);  // it opens these again, before any other
     }
   }

@@ -72,7 +72,8 @@ constexpr Behaviour kBehaviours[] = {
     {"fd-exhausted", fd_exhausted, "every descriptor number below RLIMIT_NOFILE is in use"},
     {"shared-table", shared_table, "two processes with one descriptor table (CLONE_FILES)"},
     {"epoll-lines", epoll_lines,
-     "[edge|exclusive|nested|oneshot|pair|spent|stale|twice]: echo-lines by epoll_wait(2)"},
+     "[edge|exclusive|nested|oneshot|pair|spent|stale|stale-elsewhere|twice]: echo-lines by "
+     "epoll_wait(2)"},
     {"epoll-parent", epoll_parent,
      "waits by an epoll set that its child, which is what is ready, has too"},
     {"ring-lines", ring_lines, "waits for lines by a read(2) of its io_uring"},

@@ -180,6 +180,22 @@ class Watcher {
     must(::fcntl(20, F_SETLK, &lock), "F_SETLK");
   }
 
+  /// One for the terminal opened anew, which only a child has open by now.
+  void leave_to_child() {
+    char tty[128];
+    if (::ttyname_r(0, tty, sizeof tty) != 0)
+      std::exit(97);
+    const auto number = static_cast<int>(must(::open(tty, O_RDWR | O_NOCTTY), tty));
+    add(number);
+    if (must(::fork(), "fork") == 0) {
+      (void)::prctl(PR_SET_PDEATHSIG, SIGKILL);
+      ::close(set_);
+      for (;;)
+        ::pause();
+    }
+    ::close(number);
+  }
+
   /// Until each entry has been seen: the terminal is not read meanwhile.
   void wait_for_all() const {
     for (unsigned missing = (1U << entries_) - 1; missing != 0;) {
@@ -301,6 +317,8 @@ int epoll_lines(const Args& args) {
     watcher.nest();
   if (how == "stale")
     watcher.leave_numbers();
+  if (how == "stale-elsewhere")
+    watcher.leave_to_child();
   if (how == "stale-locked")
     watcher.leave_number_to_locked(args.at(1));
   sigset_t usr1;
