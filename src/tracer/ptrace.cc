@@ -101,6 +101,30 @@ Status seize(pid_t tid) {
   return request(PTRACE_SEIZE, "PTRACE_SEIZE", tid, 0, kOptions);
 }
 
+Status seize_alone(pid_t tid) {
+  constexpr std::uintptr_t kOptions = PTRACE_O_TRACEEXEC | PTRACE_O_TRACESYSGOOD;
+  return request(PTRACE_SEIZE, "PTRACE_SEIZE", tid, 0, kOptions);
+}
+
+// Kernel: a stop that was waited for is taken off the tracee: if the tracer dies before it lets the
+// tracee go on with the signal that it reported, that signal is lost. With WNOWAIT the stop stays,
+// and the signal with it. Source: kernel/exit.c wait_task_stopped, kernel/signal.c ptrace_signal;
+// not tried apart.
+Waited wait_for_tracees(Wait wait) {
+  siginfo_t info{};
+  const int options = WEXITED | WSTOPPED | WNOWAIT | __WALL | (wait == Wait::kPoll ? WNOHANG : 0);
+  if (waitid(P_ALL, 0, &info, options) != 0)
+    return {errno == EINTR ? Waited::What::kInterrupted : Waited::What::kNobody};
+  if (info.si_pid == 0)
+    return {};
+  if (info.si_code == CLD_TRAPPED || info.si_code == CLD_STOPPED) {
+    const int status = (info.si_status << 8) | 0x7f;  // as wait4(2) would give it
+    return {Waited::What::kStopped, info.si_pid, Stop(status)};
+  }
+  (void)waitpid(info.si_pid, nullptr, __WALL | WNOHANG);
+  return {Waited::What::kEnded, info.si_pid, Stop(0)};
+}
+
 Status interrupt(pid_t tid) {
   return request(PTRACE_INTERRUPT, "PTRACE_INTERRUPT", tid, 0, 0);
 }

@@ -47,9 +47,29 @@ struct Stopped {
 /// What is a signal-delivery-stop is only looked at: it is told again until the tracee goes on.
 [[nodiscard]] std::optional<Stopped> next_stop(pid_t tid);
 
+enum class Wait { kBlock, kPoll };
+/// What a wait for any tracee or child finds.
+struct Waited {
+  enum class What {
+    kNothing,      ///< yet; only where one does not wait for it
+    kNobody,       ///< there is nobody left to wait for
+    kInterrupted,  ///< a handler has run
+    kStopped,
+    kEnded,
+  };
+  What what = What::kNothing;
+  pid_t tid = 0;
+  Stop stop{0};
+};
+/// A stop is left where it is: another call, by whoever traces then, finds it again. One that has
+/// ended is reaped.
+[[nodiscard]] Waited wait_for_tracees(Wait wait);
+
 /// Seizes a thread with fork, vfork, clone and exec tracing on, and syscall stops marked; it runs
 /// on. Errors: kPermission (also for a zombie), kGone.
 [[nodiscard]] Status seize(pid_t tid);
+/// The same, but what the thread starts is not traced.
+[[nodiscard]] Status seize_alone(pid_t tid);
 [[nodiscard]] Status interrupt(pid_t tid);
 /// Lets a stopped tracee run, delivering `signo` if not 0.
 [[nodiscard]] Status resume(pid_t tid, int signo = 0);

@@ -137,32 +137,24 @@ void ShellFollower::close_other_descriptors() {
   (void)close_range(kMem + 1, ~0U, 0);
 }
 
-// Kernel: a stop that was waited for is taken off the tracee: if the tracer dies before it lets the
-// tracee go on with the signal that it reported, that signal is lost. With WNOWAIT the stop stays,
-// and the signal with it. Source: kernel/exit.c wait_task_stopped, kernel/signal.c ptrace_signal;
-// not tried apart.
 ShellFollower::Event ShellFollower::next_event(Wait wait) {
-  siginfo_t info{};
-  const int options = WEXITED | WSTOPPED | WNOWAIT | __WALL | (wait == Wait::kPoll ? WNOHANG : 0);
-  while (waitid(P_ALL, 0, &info, options) != 0) {
-    if (errno != EINTR)
-      return Event::kEnded;  // nobody is left to wait for
-  }
-  if (info.si_pid == 0)
+  Waited waited;
+  do
+    waited = wait_for_tracees(wait);
+  while (waited.what == Waited::What::kInterrupted);
+  if (waited.what == Waited::What::kNobody)
+    return Event::kEnded;
+  if (waited.what == Waited::What::kNothing)
     return Event::kNone;
-  const bool ended = info.si_code != CLD_TRAPPED && info.si_code != CLD_STOPPED;
-  if (ended)
-    (void)waitpid(info.si_pid, nullptr, __WALL | WNOHANG);
-  const Stop stop(ended ? 0 : (info.si_status << 8) | 0x7f);  // as wait4(2) would give it
-  if (!is_thread_of_shell(info.si_pid)) {
-    release_other(info.si_pid, stop);
+  if (!is_thread_of_shell(waited.tid)) {
+    release_other(waited.tid, waited.stop);
     return Event::kStop;
   }
   last_stop_ = Clock::now();
-  if (!ended)
-    return handle(info.si_pid, stop);
-  threads_.erase(info.si_pid);
-  return info.si_pid == telling_.shell ? Event::kEnded : Event::kStop;
+  if (waited.what == Waited::What::kStopped)
+    return handle(waited.tid, waited.stop);
+  threads_.erase(waited.tid);
+  return waited.tid == telling_.shell ? Event::kEnded : Event::kStop;
 }
 
 bool ShellFollower::is_thread_of_shell(pid_t tid) {

@@ -42,8 +42,6 @@ class ShellFollower {
 
  private:
   using Clock = std::chrono::steady_clock;
-  enum class Wait { kBlock, kPoll };
-
   enum class Event {
     kNone,   ///< only where one does not wait for it
     kStop,   ///< a stop, which has been handled
