@@ -140,8 +140,31 @@ struct KillCall {
   int signo = 0;
 };
 [[nodiscard]] std::optional<KillCall> entering_kill(const Registers& at_entry);
+/// The tcgetpgrp(3) or tcsetpgrp(3) that a process is entering: ioctl(2) with TIOCGPGRP or
+/// TIOCSPGRP.
+struct ForegroundCall {
+  bool sets = false;
+  int fd = -1;
+  std::uint64_t pgid = 0;  ///< address of the number
+};
+[[nodiscard]] std::optional<ForegroundCall> entering_foreground_call(const Registers& at_entry);
+/// Whether a process is entering execve(2) or execveat(2).
+[[nodiscard]] bool entering_exec(const Registers& at_entry);
+/// At the end of a write(2) that a signal kept from writing anything: registers that have it made
+/// again whatever the handler of that signal says; nothing at any other stop.
+[[nodiscard]] std::optional<Registers> write_made_again(const Registers& at_exit);
+/// A call that the kernel stops in the background of the controlling terminal: read(2) and its kin
+/// (SIGTTIN), tcsetattr(3) (SIGTTOU). Nothing if the process is entering another one.
+struct TerminalUse {
+  bool reads = false;
+  int fd = -1;
+};
+[[nodiscard]] std::optional<TerminalUse> entering_terminal_use(const Registers& at_entry);
 /// Registers that skip the call being entered and make it return `result`.
 [[nodiscard]] Registers skip_call(const Registers& at_entry, std::int64_t result);
+/// Registers that skip the call being entered and have the process enter it again next, behind
+/// whatever signals come first.
+[[nodiscard]] Registers enter_again(const Registers& at_entry);
 
 /// Where the batch may lie in a process: the unused end of its vDSO.
 struct VdsoTail {

@@ -5,6 +5,7 @@
 
 #include <elf.h>
 #include <sys/auxv.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
@@ -12,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 #include <cstring>
 
@@ -225,6 +227,73 @@ TEST(VdsoTail, IsZeroAndHasRoomForTheCodeAndAUsualTable) {
   for (std::size_t i = 0; i < tail.size; i++)
     ASSERT_EQ(at[i], 0) << i;
   EXPECT_GE(tail.size, batch_code_size() + 40 * kPackedCallSize);
+}
+
+TEST(Entering, TellsWhoAsksForTheForegroundGroup) {
+  constexpr std::size_t kRax = 10, kRdx = 12, kRsi = 13, kRdi = 14, kOrigRax = 15;
+  Registers entry;
+  entry.words[kOrigRax] = SYS_ioctl;
+  entry.words[kRax] = static_cast<std::uint64_t>(-ENOSYS);
+  entry.words[kRdi] = 255;
+  entry.words[kRsi] = TIOCSPGRP;
+  entry.words[kRdx] = 0x1234;
+  const auto sets = entering_foreground_call(entry);
+  ASSERT_TRUE(sets);
+  EXPECT_TRUE(sets->sets);
+  EXPECT_EQ(sets->fd, 255);
+  EXPECT_EQ(sets->pgid, 0x1234U);
+  entry.words[kRsi] = TIOCGPGRP;
+  EXPECT_FALSE(entering_foreground_call(entry)->sets);
+  entry.words[kRsi] = TIOCGWINSZ;
+  EXPECT_FALSE(entering_foreground_call(entry));
+  entry.words[kRsi] = TIOCSPGRP;
+  entry.words[kRax] = 0;  // it leaves the call
+  EXPECT_FALSE(entering_foreground_call(entry));
+  entry.words[kOrigRax] = SYS_execve;
+  EXPECT_FALSE(entering_exec(entry));
+  entry.words[kRax] = static_cast<std::uint64_t>(-ENOSYS);
+  EXPECT_TRUE(entering_exec(entry));
+}
+
+TEST(Entering, TellsWhatTheKernelStopsInTheBackground) {
+  constexpr std::size_t kRax = 10, kRsi = 13, kRdi = 14, kOrigRax = 15, kRip = 16;
+  Registers entry;
+  entry.words[kOrigRax] = SYS_read;
+  entry.words[kRax] = static_cast<std::uint64_t>(-ENOSYS);
+  entry.words[kRdi] = 7;
+  entry.words[kRip] = 0x1002;
+  ASSERT_TRUE(entering_terminal_use(entry));
+  EXPECT_TRUE(entering_terminal_use(entry)->reads);
+  EXPECT_EQ(entering_terminal_use(entry)->fd, 7);
+  const Registers again = enter_again(entry);
+  EXPECT_EQ(again.words[kRax], static_cast<std::uint64_t>(SYS_read));
+  EXPECT_EQ(again.words[kOrigRax], ~0ULL);
+  EXPECT_EQ(again.words[kRip], 0x1000U);
+  entry.words[kOrigRax] = SYS_ioctl;
+  entry.words[kRsi] = TCSETSW;
+  ASSERT_TRUE(entering_terminal_use(entry));
+  EXPECT_FALSE(entering_terminal_use(entry)->reads);
+  entry.words[kRsi] = TCGETS;
+  EXPECT_FALSE(entering_terminal_use(entry));
+  entry.words[kRsi] = TCSETSW;
+  entry.words[kRax] = 0;  // it leaves the call
+  EXPECT_FALSE(entering_terminal_use(entry));
+}
+
+TEST(Leaving, TellsAWriteThatASignalKeptFromWriting) {
+  constexpr std::size_t kRax = 10, kOrigRax = 15;
+  Registers exit;
+  exit.words[kOrigRax] = SYS_write;
+  exit.words[kRax] = static_cast<std::uint64_t>(-512);  // ERESTARTSYS
+  const auto again = write_made_again(exit);
+  ASSERT_TRUE(again);
+  EXPECT_EQ(again->words[kRax], static_cast<std::uint64_t>(-513));  // ERESTARTNOINTR
+  EXPECT_EQ(again->words[kOrigRax], static_cast<std::uint64_t>(SYS_write));
+  exit.words[kRax] = 5;  // bytes written
+  EXPECT_FALSE(write_made_again(exit));
+  exit.words[kRax] = static_cast<std::uint64_t>(-512);
+  exit.words[kOrigRax] = SYS_read;
+  EXPECT_FALSE(write_made_again(exit));
 }
 
 TEST(Resume, MakesAnInterruptedCallAgain) {

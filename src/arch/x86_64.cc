@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The batch on x86_64: registers, restarts of system calls, and the code itself.
 #include <linux/io_uring.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <sys/user.h>
 #include <sys/wait.h>
@@ -380,6 +381,43 @@ std::optional<KillCall> entering_kill(const Registers& at_entry) {
   return KillCall{static_cast<pid_t>(regs.rdi), static_cast<int>(regs.rsi)};
 }
 
+// The request is an unsigned int, whatever stands above it in the register.
+std::optional<ForegroundCall> entering_foreground_call(const Registers& at_entry) {
+  const user_regs_struct regs = unpack(at_entry);
+  const auto request = static_cast<unsigned>(regs.rsi);
+  if (static_cast<std::int64_t>(regs.rax) != -ENOSYS || regs.orig_rax != SYS_ioctl ||
+      (request != TIOCGPGRP && request != TIOCSPGRP))
+    return std::nullopt;
+  return ForegroundCall{request == TIOCSPGRP, static_cast<int>(regs.rdi), regs.rdx};
+}
+
+bool entering_exec(const Registers& at_entry) {
+  const user_regs_struct regs = unpack(at_entry);
+  return static_cast<std::int64_t>(regs.rax) == -ENOSYS &&
+         (regs.orig_rax == SYS_execve || regs.orig_rax == SYS_execveat);
+}
+
+std::optional<Registers> write_made_again(const Registers& at_exit) {
+  user_regs_struct regs = unpack(at_exit);
+  if (static_cast<std::int64_t>(regs.rax) != kRestartSys || regs.orig_rax != SYS_write)
+    return std::nullopt;
+  regs.rax = static_cast<std::uint64_t>(kRestartNoIntr);
+  return pack(regs);
+}
+
+std::optional<TerminalUse> entering_terminal_use(const Registers& at_entry) {
+  const user_regs_struct regs = unpack(at_entry);
+  if (static_cast<std::int64_t>(regs.rax) != -ENOSYS)
+    return std::nullopt;
+  const auto request = static_cast<unsigned>(regs.rsi);
+  const bool reads = regs.orig_rax == SYS_read || regs.orig_rax == SYS_readv;
+  const bool sets_modes =
+      regs.orig_rax == SYS_ioctl && (request == TCSETS || request == TCSETSW || request == TCSETSF);
+  if (!reads && !sets_modes)
+    return std::nullopt;
+  return TerminalUse{reads, static_cast<int>(regs.rdi)};
+}
+
 // Kernel: a call whose number is -1 at its entry is not made, and rax is returned as it stands ->
 // one SETREGSET both skips the call and gives its result; no instant lies between the two. Source:
 // arch/x86/entry/common.c do_syscall_64.
@@ -387,6 +425,17 @@ Registers skip_call(const Registers& at_entry, std::int64_t result) {
   user_regs_struct regs = unpack(at_entry);
   regs.orig_rax = ~0ULL;
   regs.rax = static_cast<std::uint64_t>(result);
+  return pack(regs);
+}
+
+// Kernel: signals are looked at between the call that is not made and the instruction that makes
+// it again, and nothing is restarted for them, since its number is -1. Source:
+// arch/x86/kernel/signal.c arch_do_signal_or_restart.
+Registers enter_again(const Registers& at_entry) {
+  user_regs_struct regs = unpack(at_entry);
+  regs.rax = regs.orig_rax;
+  regs.orig_rax = ~0ULL;
+  regs.rip -= kSyscallInstructionSize;
   return pack(regs);
 }
 
