@@ -23,6 +23,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/front.h"
 #include "base/text.h"
 #include "base/unique_fd.h"
 #include "cli/outcome.h"
@@ -132,6 +133,7 @@ Result<Reservation> reserve(const std::string& name, uid_t owner) {
 /// What is opened with the rights and in the folder of the command.
 struct Preparation {
   UniqueFd ptmx;
+  UniqueFd front;
   relay::Recorder::Files files;
   Pair pair;
 };
@@ -164,6 +166,7 @@ Result<Preparation> prepare(const cli::Options& options, const relay::Viewer* vi
                             const std::string& command) {
   Preparation prepared;
   GRAB_TRY(prepared.ptmx, relay::open_ptmx(viewer));
+  GRAB_TRY(prepared.front, Front::create());
   GRAB_TRY(prepared.files, open_recording(options, command, prepared.ptmx.get()));
   GRAB_TRY(prepared.pair, open_pair());
   return prepared;
@@ -173,6 +176,7 @@ relay::RelaySetup setup_of(Preparation& prepared, const cli::Options& options, r
                            uid_t owner) {
   relay::RelaySetup setup;
   setup.ptmx = std::move(prepared.ptmx);
+  setup.front = std::move(prepared.front);
   setup.info = std::move(info);
   setup.owner = owner;
   setup.files = std::move(prepared.files);

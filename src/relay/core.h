@@ -43,6 +43,8 @@ struct PtsState {
   // The job; looked at only where Core::needs_job_state() says so.
   pid_t foreground_pgid = 0;  ///< 0 where the pts belongs to no session
   bool job_ignores_sigtstp = false;
+  /// In front, by what a shell of the tree says, where the kernel has another group; else 0.
+  pid_t front_pgid = 0;
 };
 
 namespace action {
@@ -56,6 +58,11 @@ struct WritePtmx {
   std::string_view bytes;
 };
 struct SignalGroup {
+  pid_t pgid = 0;
+  int signo = 0;
+};
+/// As the kernel would signal a group that is in front: SIGTSTP stops whom it would stop.
+struct SignalFront {
   pid_t pgid = 0;
   int signo = 0;
 };
@@ -96,10 +103,11 @@ struct AwaitDetach {
 struct AwaitSlow {};
 }  // namespace action
 
-using Action = std::variant<action::WriteViewer, action::WritePtmx, action::SignalGroup,
-                            action::SetWindowSize, action::AwaitRedraw, action::SuspendViewer,
-                            action::ViewerPaused, action::DetachViewer, action::EndViewer,
-                            action::Ended, action::AwaitDetach, action::AwaitSlow>;
+using Action =
+    std::variant<action::WriteViewer, action::WritePtmx, action::SignalGroup, action::SignalFront,
+                 action::SetWindowSize, action::AwaitRedraw, action::SuspendViewer,
+                 action::ViewerPaused, action::DetachViewer, action::EndViewer, action::Ended,
+                 action::AwaitDetach, action::AwaitSlow>;
 
 class Core {
  public:
@@ -259,6 +267,7 @@ class Core {
   [[nodiscard]] bool suspends(const PtsState& pts) const;
   Key classify(char byte, const PtsState& pts);
   void signal_job(int signo, bool kernel_does);
+  void act_on(Key key, const PtsState& pts);
   void stop_tree(ViewerId typist);
   void continue_tree();
   [[nodiscard]] bool somebody_can_continue() const;

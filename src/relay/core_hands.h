@@ -135,6 +135,9 @@ class Hands {
   static std::string perform(const action::SignalGroup& signal) {
     return std::string(sigabbrev_np(signal.signo)) + " " + std::to_string(signal.pgid);
   }
+  static std::string perform(const action::SignalFront& signal) {
+    return std::string(sigabbrev_np(signal.signo)) + " front " + std::to_string(signal.pgid);
+  }
   static std::string perform(const action::SetWindowSize& size) {
     return "rows " + std::to_string(size.size.rows);
   }

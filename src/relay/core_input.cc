@@ -132,6 +132,8 @@ bool Core::job_in_foreground(const PtsState& pts) const {
 // that a shell inside the tree starts are not orphaned. Source: kernel/signal.c get_signal(),
 // setpgid(2). An interactive shell in its own foreground ignores SIGTSTP, and is left alone.
 bool Core::suspends(const PtsState& pts) const {
+  if (pts.front_pgid != 0)
+    return true;
   return !pts.job_ignores_sigtstp && job_in_foreground(pts);
 }
 
@@ -200,6 +202,14 @@ std::optional<Action> Core::next_answers() {
   return action::WritePtmx{output_.answers()};
 }
 
+// The kernel would signal the group that it has in front, which is another one.
+void Core::act_on(Key key, const PtsState& pts) {
+  if (pts.front_pgid == 0)
+    return stop_tree(turn_);
+  const int signo = key == Key::kInterrupt ? SIGINT : key == Key::kQuit ? SIGQUIT : SIGTSTP;
+  urgent_.emplace_back(action::SignalFront{pts.front_pgid, signo});
+}
+
 // What was typed, up to and with the first byte that makes a signal.
 std::optional<Action> Core::next_input(const PtsState& pts) {
   while (is_running() && ptmx_writable_ && choose_turn()) {
@@ -210,11 +220,13 @@ std::optional<Action> Core::next_input(const PtsState& pts) {
     Key key = Key::kPlain;
     while (length < bytes.size() && key == Key::kPlain)
       key = classify(bytes[length++], pts);
-    if (key == Key::kSuspend)
+    if (key == Key::kSuspend || (key != Key::kPlain && pts.front_pgid != 0))
       --length;
-    if (length == 0) {  // the suspend character is the next one: it is ours
+    if (length == 0) {  // the next character is not for the kernel
       input.release(input.begin() + 1);
-      stop_tree(turn_);
+      act_on(key, pts);
+      if (!urgent_.empty())
+        return std::nullopt;
       continue;
     }
     quoted_ = quoted;  // ptmx_took() goes over the bytes that were really passed on

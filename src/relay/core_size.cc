@@ -89,10 +89,12 @@ std::optional<Action> Core::next_size(const PtsState& pts) {
     viewer.picture_due = viewer.picture_due || !viewer.is_raw();
   if (job_in_foreground(pts))
     signal_job(SIGWINCH, job_.kernel_signals_job);
+  if (pts.front_pgid != 0)
+    urgent_.emplace_back(action::SignalFront{pts.front_pgid, SIGWINCH});
   // Programs to be redrawn that neither the kernel nor signal_job() reaches.
   const auto reached = [&](pid_t pgid) {
     const std::vector<pid_t>& followers = job_.follower_pgids;
-    return pgid == pts.foreground_pgid ||
+    return pgid == pts.foreground_pgid || pgid == pts.front_pgid ||
            (job_in_foreground(pts) &&
             (pgid == job_.job_pgid ||
              std::find(followers.begin(), followers.end(), pgid) != followers.end()));

@@ -11,6 +11,7 @@ namespace grab::relay {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
@@ -139,6 +140,28 @@ TEST(Core, SuspendKeyIsPassedOnWhereTheJobIgnoresItOrStopsNatively) {
   ignoring.pts.job_ignores_sigtstp = true;
   ignoring.type("\x1a");
   EXPECT_THAT(ignoring.work(), ElementsAre("type \x1a"));
+}
+
+TEST(Core, WhatAShellHasInFrontGetsTheSignalsInTheKernelsPlace) {
+  Hands hands;
+  hands.pts.front_pgid = kInner;
+  hands.type("a\x03\x1c\x1a\x16\x03z");
+  EXPECT_THAT(hands.work(), ElementsAre("type a", "INT front 300", "QUIT front 300",
+                                        "TSTP front 300", "type \x16\x03z"));
+  EXPECT_FALSE(hands.core.stopped());
+  hands.core.resized(hands.viewer, {30, 100, 0, 0});
+  EXPECT_THAT(hands.work(), AllOf(Contains("WINCH front 300"), Contains("rows 30")));
+  hands.pts.front_pgid = 0;  // it is at its prompt
+  hands.type("\x03");
+  EXPECT_THAT(hands.work(), ElementsAre("type \x03", "INT 200"));
+}
+
+TEST(Core, WhatAShellHasInFrontStopsAlsoWhereTheJobIgnoresIt) {
+  Hands hands;
+  hands.pts.job_ignores_sigtstp = true;
+  hands.pts.front_pgid = kInner;
+  hands.type("\x1a");
+  EXPECT_THAT(hands.work(), ElementsAre("TSTP front 300"));
 }
 
 TEST(Core, AStoppedTreeGoesOnWhenItsLastViewerHasGone) {

@@ -26,6 +26,7 @@ struct RelaySetup {
   /// How long a tree that has ended is remembered for somebody to ask; for tests to shorten.
   std::chrono::milliseconds remembers = std::chrono::hours{1};
   bool anew = false;  ///< another relay has shown the tree before
+  UniqueFd front;     ///< memory of a Front (base/front.h), if anybody writes it
   UniqueFd shown;     ///< a pipe; each relay that has begun writes a byte to it
   /// Kept open while there is no relay, so that nobody else takes the name, and who connects waits.
   std::optional<SocketDirectory> directory;

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -115,12 +116,14 @@ std::optional<ProcStat> read_stat(pid_t pid) {
 
 std::optional<ProcSignals> parse_signals(std::string_view text) {
   ProcSignals signals;
-  for (const std::string_view key : {"SigPnd", "ShdPnd", "SigIgn"}) {
+  for (const std::string_view key : {"SigPnd", "ShdPnd", "SigIgn", "SigCgt"}) {
     const auto field = status_field(text, key);
     const auto value = field ? number<std::uint64_t>(*field, 16) : std::nullopt;
     if (!value)
       return std::nullopt;
-    (key == "SigIgn" ? signals.ignored : signals.pending) |= *value;
+    (key == "SigIgn"   ? signals.ignored
+     : key == "SigCgt" ? signals.caught
+                       : signals.pending) |= *value;
   }
   return signals;
 }
@@ -128,6 +131,23 @@ std::optional<ProcSignals> parse_signals(std::string_view text) {
 std::optional<ProcSignals> read_signals(pid_t pid) {
   const auto text = read_proc(pid, "status");
   return text ? parse_signals(*text) : std::nullopt;
+}
+
+// Kernel: "NUMBER ARGUMENT..." of the call that a sleeping thread is in, "running" else. Source:
+// proc_pid_syscall(5).
+std::optional<int> reads_from(pid_t pid) {
+  const auto text = read_proc(pid, "syscall");
+  const std::string start = std::to_string(SYS_read) + " 0x";
+  if (!text || text->rfind(start, 0) != 0)
+    return std::nullopt;
+  const std::string_view rest = std::string_view(*text).substr(start.size());
+  return number<int>(rest.substr(0, rest.find(' ')), 16);
+}
+
+dev_t device_of(pid_t pid, int fd) {
+  struct stat info {};
+  const std::string path = "/proc/" + std::to_string(pid) + "/fd/" + std::to_string(fd);
+  return ::stat(path.c_str(), &info) == 0 ? info.st_rdev : 0;
 }
 
 // The pidfd is opened first: if the start time still fits afterwards, it is of that process.

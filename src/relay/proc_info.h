@@ -28,13 +28,19 @@ struct ProcStat {  ///< of /proc/PID/stat
 [[nodiscard]] std::optional<ProcStat> read_stat(pid_t pid);
 
 struct ProcSignals {  ///< of /proc/PID/status
-  std::uint64_t pending = 0, ignored = 0;
+  std::uint64_t pending = 0, ignored = 0, caught = 0;
   [[nodiscard]] static constexpr bool has(std::uint64_t set, int signo) {
     return (set >> static_cast<unsigned>(signo - 1) & 1U) != 0;
   }
 };
 [[nodiscard]] std::optional<ProcSignals> parse_signals(std::string_view text);
 [[nodiscard]] std::optional<ProcSignals> read_signals(pid_t pid);
+
+/// The descriptor that a process (its main thread) waits for in read(2), as far as the kernel lets
+/// us see it.
+[[nodiscard]] std::optional<int> reads_from(pid_t pid);
+/// The device that is open as that descriptor; 0 if it is none, or cannot be seen.
+[[nodiscard]] dev_t device_of(pid_t pid, int fd);
 
 /// A pidfd of that very process (not of a later one with its number), which may be a zombie;
 /// invalid if it is no more. Close-on-exec. start_time 0: not known, not compared.

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <sys/ioctl.h>
+#include <sys/sysmacros.h>
 #include <termios.h>
 
 #include <array>
@@ -15,6 +16,11 @@
 #include "relay/viewer_terminal.h"
 
 namespace grab::relay {
+namespace {
+
+constexpr unsigned kMajor = 136;  // UNIX98_PTY_SLAVE_MAJOR, include/uapi/linux/major.h
+
+}  // namespace
 
 Result<UniqueFd> open_ptmx(const Viewer* viewer) {
   UniqueFd ptmx(::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
@@ -42,8 +48,12 @@ unsigned pts_number(int ptmx) {
   unsigned index = 0;
   if (::ioctl(ptmx, TIOCGPTN, &index) != 0)
     return 0;
-  constexpr unsigned kMajor = 136;
   return (index & 0xffU) | kMajor << 8U | (index & ~0xffU) << 12U;
+}
+
+bool is_pts_of(int ptmx, dev_t device) {
+  unsigned index = 0;
+  return major(device) == kMajor && ::ioctl(ptmx, TIOCGPTN, &index) == 0 && minor(device) == index;
 }
 
 std::string pts_name(int ptmx) {
@@ -84,6 +94,15 @@ void settle_input(int pts) {
   pollfd poll{pts, POLLIN, 0};
   for (int i = 0; i < kTries && ::poll(&poll, 1, 0) == 1; ++i)
     (void)::sched_yield();
+}
+
+// Source: drivers/tty/n_tty.c isig().
+void discard_typed(int ptmx) {
+  termios modes{};
+  if (::tcgetattr(ptmx, &modes) != 0 || (modes.c_lflag & NOFLSH) != 0)
+    return;
+  if (const Result<UniqueFd> pts = open_pts(ptmx))
+    (void)::tcflush(pts->get(), TCIFLUSH);
 }
 
 void set_window_size(int ptmx, WindowSize size) {

@@ -93,6 +93,9 @@ Status Server::start() {
                            SIGUSR1),
                        "uv_signal_start"));
   GRAB_CHECK(tree_.start(loop_.get(), [this] { pump(); }));
+  // Without it a tree is shown all the same.
+  if (Result<Front> front = Front::open(setup_.front.get()))
+    front_ = std::move(*front);
   GRAB_CHECK(watch<&Server::on_ptmx>(ptmx_poll_, setup_.ptmx.get(), "the ptmx"));
   GRAB_CHECK(watch<&Server::on_link>(link_poll_, link_.get(), "the keeper"));
   notices_ended_ = !setup_.notices.valid();
@@ -213,6 +216,8 @@ PtsState Server::pts_state() {
   if (!signals)
     signals = read_signals(setup_.tree.status_pid);
   state.job_ignores_sigtstp = signals && ProcSignals::has(signals->ignored, SIGTSTP);
+  if (const pid_t front = front_ ? front_->believed() : 0; front != state.foreground_pgid)
+    state.front_pgid = front;
   return state;
 }
 
@@ -274,7 +279,20 @@ void Server::tree_has_ended() {
   core_.output_ended();
 }
 
+// What the kernel would stop for reading is not to get what is typed to the shell.
+void Server::keep_from_background_readers() const {
+  if (!front_ || !front_->is_vouched_for())
+    return;
+  std::vector<pid_t> front{front_->believed()};
+  if (front.back() == 0) {
+    front = setup_.tree.follower_pgids;
+    front.insert(front.end(), {setup_.tree.job_pgid, foreground_pgid(setup_.ptmx.get())});
+  }
+  tree_.stop_background_readers(front);
+}
+
 void Server::perform(const action::WritePtmx& write) {
+  keep_from_background_readers();
   const ssize_t n = ::write(setup_.ptmx.get(), write.bytes.data(), write.bytes.size());
   if (n > 0)
     core_.ptmx_took(static_cast<std::size_t>(n));
@@ -297,6 +315,12 @@ void Server::perform(const action::SignalGroup& signal) {
       settle_input(pts->get());
   }
   tree_.signal_group(signal.pgid, signal.signo);
+}
+
+void Server::perform(const action::SignalFront& signal) {
+  if (signal.signo != SIGWINCH)
+    discard_typed(setup_.ptmx.get());
+  tree_.signal_front(signal.pgid, signal.signo);
 }
 
 void Server::perform(const action::AwaitRedraw& /*redraw*/) {

@@ -13,6 +13,7 @@
 #include <uv.h>
 
 #include "base/error.h"
+#include "base/front.h"
 #include "base/unique_fd.h"
 #include "relay/client.h"
 #include "relay/core.h"
@@ -64,6 +65,7 @@ class Server {
   void update_events();
   void update_events(Client& client);
   [[nodiscard]] PtsState pts_state();
+  void keep_from_background_readers() const;
   void record(std::string_view output);
   void begin_output();
   void tree_has_ended();
@@ -72,6 +74,7 @@ class Server {
   void perform(const action::WriteViewer& write);
   void perform(const action::WritePtmx& write);
   void perform(const action::SignalGroup& signal);
+  void perform(const action::SignalFront& signal);
   void perform(const action::SetWindowSize& size);
   void perform(const action::AwaitRedraw& redraw);
   void perform(const action::SuspendViewer& suspend);
@@ -127,6 +130,7 @@ class Server {
   RelaySetup setup_;
   UniqueFd link_;
   TreeWatch tree_;
+  std::optional<Front> front_;
   Core core_;
   Recorder recorder_;
   std::list<Client> clients_;

@@ -2,6 +2,7 @@
 #include "relay/tree_watch.h"
 
 #include <dirent.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -10,6 +11,7 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdlib>
+#include <fstream>
 #include <map>
 #include <memory>
 #include <set>
@@ -19,6 +21,56 @@
 #include "relay/pts.h"
 
 namespace grab::relay {
+namespace {
+
+std::map<pid_t, ProcStat> all_processes() {
+  std::map<pid_t, ProcStat> all;
+  const std::unique_ptr<DIR, int (*)(DIR*)> proc(::opendir("/proc"), ::closedir);
+  while (const dirent* entry = proc ? ::readdir(proc.get()) : nullptr) {
+    const auto pid = static_cast<pid_t>(std::strtol(entry->d_name, nullptr, 10));
+    if (const auto stat = pid > 0 ? read_stat(pid) : std::nullopt)
+      all[pid] = *stat;
+  }
+  return all;
+}
+
+// Those of them that live, and the descendants of their main threads.
+std::vector<pid_t> with_descendants(const std::vector<ProcessRef>& processes) {
+  std::vector<pid_t> pids;
+  std::set<pid_t> found;
+  for (const ProcessRef& process : processes) {
+    const auto stat = read_stat(process.pid);
+    if (stat && stat->start_time == process.start_time && found.insert(process.pid).second)
+      pids.push_back(process.pid);
+  }
+  for (std::size_t i = 0; i < pids.size(); ++i) {
+    const std::string number = std::to_string(pids[i]);
+    std::ifstream children("/proc/" + number + "/task/" + number + "/children");
+    for (pid_t child = 0; children >> child;) {
+      if (found.insert(child).second)
+        pids.push_back(child);
+    }
+  }
+  return pids;
+}
+
+// Or stands still for a tracer.
+bool is_stopped(const ProcStat& stat) {
+  return stat.state == 'T' || stat.state == 't';
+}
+
+// Before a process that was sent SIGSTOP has left its read(2), it can still get what is typed.
+void await_stop(pid_t pid) {
+  constexpr int kPatienceMs = 2000;  // a busy machine takes hundreds; its line would be lost
+  for (int i = 0; i < kPatienceMs; ++i) {
+    const auto stat = read_stat(pid);
+    if (!stat || is_stopped(*stat))
+      return;
+    (void)::poll(nullptr, 0, 1);
+  }
+}
+
+}  // namespace
 
 // Of its descriptors 0-2.
 static bool has_another_pts_open(pid_t pid, int ptmx) {
@@ -193,14 +245,59 @@ bool TreeWatch::redraw_was_seen() const {
   return true;
 }
 
-void TreeWatch::signal_others(const std::vector<pid_t>& signalled_pgids, int signo) const {
-  std::map<pid_t, ProcStat> all;
-  const std::unique_ptr<DIR, int (*)(DIR*)> proc(::opendir("/proc"), ::closedir);
-  while (const dirent* entry = proc ? ::readdir(proc.get()) : nullptr) {
-    const auto pid = static_cast<pid_t>(std::strtol(entry->d_name, nullptr, 10));
-    if (const auto stat = pid > 0 ? read_stat(pid) : std::nullopt)
-      all[pid] = *stat;
+bool TreeWatch::was_moved(pid_t pid) const {
+  const ProcessRef* process = find(pid);
+  const auto stat = process != nullptr ? read_stat(pid) : std::nullopt;
+  return stat && stat->start_time == process->start_time;
+}
+
+// Kernel: a stop signal is discarded where its action is the default and the group is orphaned, as
+// the jobs of a shell are that has made a session of its own -> SIGSTOP, for those who do not catch
+// it. Source: kernel/signal.c get_signal(), kernel/exit.c will_become_orphaned_pgrp().
+bool TreeWatch::signal_front(pid_t pgid, int signo) const {
+  std::map<pid_t, ProcStat> members;
+  bool ours = false, orphaned = true;
+  for (const auto& [pid, stat] : all_processes()) {
+    if (stat.pgid != pgid)
+      continue;
+    members[pid] = stat;
+    ours = ours || was_moved(pid) || was_moved(stat.ppid);
+    orphaned = orphaned && (::getpgid(stat.ppid) == pgid || ::getsid(stat.ppid) != ::getsid(pid));
   }
+  if (!ours)
+    return false;
+  if ((signo != SIGTSTP && signo != SIGTTIN) || !orphaned)
+    return ::kill(-pgid, signo) == 0;
+  for (const auto& [pid, stat] : members) {
+    const auto signals = read_signals(pid);
+    if (signals && !ProcSignals::has(signals->ignored, signo))
+      (void)::kill(pid, ProcSignals::has(signals->caught, signo) ? signo : SIGSTOP);
+  }
+  return true;
+}
+
+bool TreeWatch::reads_pts(pid_t pid) const {
+  const auto fd = reads_from(pid);
+  return fd && is_pts_of(ptmx_, device_of(pid, *fd));
+}
+
+// Kernel: it looks at foreground and background only where a process reads its controlling
+// terminal. Source: drivers/tty/n_tty.c job_control(). A program that polls is found by nobody.
+void TreeWatch::stop_background_readers(const std::vector<pid_t>& front_pgids) const {
+  for (const pid_t pid : with_descendants(tree_.processes)) {
+    const auto stat = read_stat(pid);
+    if (!stat || is_stopped(*stat) || stat->terminal != 0 || !reads_pts(pid) ||
+        std::find(front_pgids.begin(), front_pgids.end(), stat->pgid) != front_pgids.end() ||
+        !signal_front(stat->pgid, SIGTTIN))
+      continue;
+    if (const auto signals = read_signals(pid);
+        signals && !ProcSignals::has(signals->ignored | signals->caught, SIGTTIN))
+      await_stop(pid);
+  }
+}
+
+void TreeWatch::signal_others(const std::vector<pid_t>& signalled_pgids, int signo) const {
+  std::map<pid_t, ProcStat> all = all_processes();
   std::set<pid_t> members;
   for (const ProcessRef& process : tree_.processes) {
     const auto found = all.find(process.pid);

@@ -39,12 +39,21 @@ class TreeWatch {
 
   /// Signals one of the tree's groups.
   void signal_group(pid_t pgid, int signo) { groups_.signal(pgid, signo); }
+  /// Signals a group that a shell of the tree has put in front, if one of it, or the parent of one,
+  /// was moved. SIGTSTP and SIGTTIN stop, too, where the group is orphaned. Whether it did.
+  bool signal_front(pid_t pgid, int signo) const;
+  /// Stops whatever was moved, has no controlling terminal and waits in a read(2) of the pts
+  /// without being of one of these groups, as the kernel stops who reads in the background. Returns
+  /// when it has stopped, or will not soon.
+  void stop_background_readers(const std::vector<pid_t>& front_pgids) const;
   /// Signals every process of the tree, but for those of the groups named: all that were moved, and
   /// whatever has been started by them or on the pts since.
   void signal_others(const std::vector<pid_t>& signalled_pgids, int signo) const;
 
  private:
   [[nodiscard]] const ProcessRef* find(pid_t pid) const;
+  [[nodiscard]] bool was_moved(pid_t pid) const;
+  [[nodiscard]] bool reads_pts(pid_t pid) const;
   [[nodiscard]] Status watch_next_process();
   [[nodiscard]] bool root_is_elsewhere() const;
   void keep_pts_open(UniqueFd pts);

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+#include "base/front.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+namespace grab {
+
+void Front::Unmap::operator()(Pgid* pgid) const {
+  (void)::munmap(pgid, sizeof(Pgid));
+}
+
+Result<UniqueFd> Front::create() {
+  UniqueFd memory(::memfd_create("grab-front", MFD_CLOEXEC));
+  if (!memory.valid() || ::ftruncate(memory.get(), sizeof(Pgid)) != 0)
+    return fail_errno(errno, "making shared memory");
+  return memory;
+}
+
+Result<Front> Front::open(int memory) {
+  void* address = ::mmap(nullptr, sizeof(Pgid), PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
+  if (address == MAP_FAILED)
+    return fail_errno(errno, "mapping shared memory");
+  return Front(memory, static_cast<Pgid*>(address));  // zeros, as ftruncate(2) leaves them
+}
+
+// Kernel: a record lock belongs to a process, and goes with it however it ends; F_GETLK tells of
+// those of others. Source: fcntl(2), "Advisory record locking".
+void Front::vouch() const {
+  struct flock lock {};
+  lock.l_type = F_RDLCK;
+  (void)::fcntl(memory_, F_SETLK, &lock);
+}
+
+bool Front::is_vouched_for() const {
+  struct flock lock {};
+  lock.l_type = F_WRLCK;
+  return ::fcntl(memory_, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+}
+
+pid_t Front::believed() const {
+  const pid_t pgid = *pgid_;
+  return pgid != 0 && is_vouched_for() ? pgid : 0;
+}
+
+}  // namespace grab

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+// Which job is in front of a tree's terminal where the kernel cannot know it: a number in shared
+// memory, which the guard of the tree's shells (tracer/job_guard.h) writes and the relay reads.
+#pragma once
+
+#include <sys/types.h>
+
+#include <atomic>
+#include <memory>
+
+#include "base/error.h"
+#include "base/unique_fd.h"
+
+namespace grab {
+
+class Front {
+ public:
+  /// The memory, to be handed on by fork(2). Close-on-exec. Errors: kSystem.
+  [[nodiscard]] static Result<UniqueFd> create();
+  /// `memory`: borrowed, and to stay open. Errors: kSystem.
+  [[nodiscard]] static Result<Front> open(int memory);
+
+  /// Says that the process group is in front; 0: the one that the kernel has there.
+  void show(pid_t pgid) { *pgid_ = pgid; }
+  /// What was said last; for who says it.
+  [[nodiscard]] pid_t shown() const { return *pgid_; }
+
+  /// From here on this process stands for what is shown. Not inherited by fork(2).
+  void vouch() const;
+  /// Whether somebody else who stands for it lives.
+  [[nodiscard]] bool is_vouched_for() const;
+  /// What was said last, if it is vouched for; else 0.
+  [[nodiscard]] pid_t believed() const;
+
+ private:
+  using Pgid = std::atomic<pid_t>;
+  static_assert(Pgid::is_always_lock_free, "two processes use it");
+  struct Unmap {
+    void operator()(Pgid* pgid) const;
+  };
+
+  explicit Front(int memory, Pgid* pgid) : memory_(memory), pgid_(pgid) {}
+
+  int memory_;
+  std::unique_ptr<Pgid, Unmap> pgid_;
+};
+
+}  // namespace grab
