@@ -301,6 +301,7 @@ class Shown {
   whom.ptmx = setup.ptmx.get();
   whom.command = setup.command.get();
   whom.command_pid = command;
+  whom.front = setup.front.get();
   whom.begun = [&] { shown.drop_write_end(); };
   whom.see_to = [&](const tracer::Moved& moved) {
     constexpr int kTries = 10;  // each but the first is of somebody who was killed

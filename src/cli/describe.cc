@@ -144,6 +144,17 @@ std::string passwords_text(const proc::Snapshot& snapshot, const MovePlan& plan)
               : "; what " + name_of(snapshot, plan.root) + " itself starts finds it");
 }
 
+std::string jobs_text(const proc::Snapshot& snapshot, const MovePlan& plan) {
+  std::vector<pid_t> shells;
+  for (const tracer::Guarding::Shell& shell : plan.guarding.shells)
+    shells.push_back(shell.pid);
+  if (shells.empty())
+    return {};
+  return some_names(snapshot, shells) + (shells.size() == 1 ? " is" : " are") +
+         " traced from then on (by grab-jobs) as long as jobs live that the kernel would not let " +
+         (shells.size() == 1 ? "it" : "them") + " bring to the front";
+}
+
 struct InWords {
   pid_t pid = 0;
 
@@ -261,6 +272,8 @@ std::string describe_plan(const proc::Snapshot& snapshot, const MovePlan& plan) 
   out += line("job", job_text(snapshot, plan));
   out += line("old shell", shell_text(snapshot, plan));
   out += line("status", "grab exits with that of " + name_of(snapshot, plan.status_pid));
+  if (const std::string text = jobs_text(snapshot, plan); !text.empty())
+    out += line("jobs", text);
   if (const std::string text = passwords_text(snapshot, plan); !text.empty())
     out += line("passwords", text);
   for (const std::string& warning : plan.warnings)

@@ -134,6 +134,12 @@ TEST(DescribePlan, SaysWhoFindsNoDevTtyAndWhatToDoAboutIt) {
   EXPECT_THAT(words_of(made), Not(HasSubstr("itself starts")));
 }
 
+TEST(DescribePlan, SaysWhichShellsAreTracedForTheirJobs) {
+  Case made = make_on_a_terminal();
+  made.plan.guarding.shells = {{{4711, 1}, false}};
+  EXPECT_THAT(words_of(made), HasSubstr("jobs 4711 (make) is traced from then on (by grab-jobs)"));
+}
+
 TEST(DescribePlan, SaysWhatEachProcessIsAndDoes) {
   const Case made = make_on_a_terminal();
   const std::string text = describe_plan(made.snapshot, made.plan);

@@ -201,7 +201,8 @@ Status BatchRun::load(BatchTable table) {
   const std::vector<std::byte> calls = arch::encode(batch_.table, table_at_);
   bytes.insert(bytes.end(), calls.begin(), calls.end());
   GRAB_CHECK(write(page_->address, bytes));
-  return load_code_and(make_end_table(known_pid_, known_tid_, signal_mask_));
+  return load_code_and(
+      make_end_table(known_pid_, known_tid_, signal_mask_, batch_.waits_for_guard));
 }
 
 /// Loads a table of one call and a stop, and runs it to the stop; what the call has returned.
@@ -412,6 +413,25 @@ void BatchRun::finish() {
   // prepare_signal.
   if (ran_ && continue_pending_)
     (void)kill(pid_, SIGCONT);
+}
+
+bool BatchRun::hand_over() {
+  if (!entered_ || !batch_.waits_for_guard || page_ || was_stopped_ || tid_ != pid_)
+    return false;
+  (void)detach(tid_);
+  if (continue_pending_)
+    (void)kill(pid_, SIGCONT);
+  return true;
+}
+
+void BatchRun::take_over() {
+  const Result<arch::Registers> regs = get_registers(tid_);
+  const std::uint64_t ip = regs ? arch::instruction_pointer(*regs) : 0;
+  if (ip < code_ || ip >= limit_)
+    return;
+  mem_fd_ = -1;  // the tracer's
+  leave();
+  (void)write(code_, std::vector<std::byte>(written_));
 }
 
 bool set_right(ProcessPlan& plan, BatchRun::OtherFlag flag) {

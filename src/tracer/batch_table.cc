@@ -54,6 +54,7 @@ class Builder {
       depart(*request_.plan->depart);
     out_.commit = out_.table.calls.size();
     commit();
+    out_.waits_for_guard = request_.is_guarded;
     finish(&out_.commit_stop, SIGSTOP);
     if (request_.donor.sends)
       open_channel();
@@ -519,6 +520,10 @@ class Builder {
       return;
     }
     *stop_at = stop(signo);
+    if (out_.waits_for_guard) {
+      out_.names.push_back(CallName{"ppoll"});
+      out_.table.calls.push_back(wait_for_guard(out_.table));
+    }
     if (!mask_.in_data)
       mask_ = data(request_.signal_mask);
     add_any(CallName{"rt_sigprocmask"}, SYS_rt_sigprocmask,

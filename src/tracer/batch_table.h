@@ -59,7 +59,8 @@ struct BatchTable {
   std::size_t commit = 0;
   std::size_t commit_stop = 0;
   std::size_t no_return = 0;  ///< a call of commit that fails from here on is left out: see above
-  std::vector<int> kept;      ///< lent descriptors that are in use from prepare to the end
+  bool waits_for_guard = false;   ///< behind the stop of commit
+  std::vector<int> kept;          ///< lent descriptors that are in use from prepare to the end
   std::set<std::size_t> detours;  ///< calls that are a part by themselves: whatever they return
                                   ///< sends them to the stop behind prepare
   // For a process whose donor sends:
@@ -87,6 +88,7 @@ struct TableRequest {
   std::optional<Page> page;  ///< where the table will lie, if not in the vDSO; its end unmaps it.
                              ///< Needed for a donor that sends.
   std::vector<int> lent;     ///< free descriptor numbers, ascending: LentNumbers
+  bool is_guarded = false;   ///< a shell of MovePlan::guarding
 };
 
 /// Makes the table. One on a page ends by unmapping it and going to make_end_table()'s, in the

@@ -19,9 +19,9 @@
 #include "proc/tree_reader.h"
 #include "tracer/batch_run.h"
 #include "tracer/donor.h"
+#include "tracer/job_guard.h"
 #include "tracer/lent_numbers.h"
 #include "tracer/mend.h"
-#include "tracer/refusal.h"
 #include "tracer/served_screen.h"
 #include "tracer/tell.h"
 #include "tracer/terminal.h"
@@ -107,6 +107,8 @@ class Move {
       const bool blocked =
           !plan || (plan->topology == Topology::kKeepSession && !options_.keep_session);
       if (!blocked || late) {
+        if (!guarded_front_ && (guarded_front_ = have_guards_give_way(snapshot_)))
+          continue;  // who is stopped was not to be told from who runs
         plan_ = std::move(*plan);
         return check_screen(snapshot_, plan_, reader_->old_terminal_fd(), options_);
       }
@@ -175,9 +177,15 @@ class Move {
   /// The plan on what was found with the tree stopped. What was done to the screen and the job
   /// before stays done.
   Result<MovePlan> plan_again() {
-    // The first look knows best who was stopped: now all are.
+    // The first look knows best who was stopped: now all are. And who stops itself: while it does,
+    // SIGTSTP has its default action.
     GRAB_TRY(MovePlan plan, plan_move(snapshot_, options_));
     plan.leave_screen = plan_.leave_screen;
+    plan.guarding.self_stoppers = plan_.guarding.self_stoppers;
+    if (ends_.unfinished != nullptr)
+      plan.guarding = ends_.unfinished->guarding;
+    else if (plan.guarding.front_pgid == 0)
+      plan.guarding.front_pgid = guarded_front_.value_or(0);
     // Those that have left the screen set up the new one by themselves: a size that changes while
     // they do can cost a key that is typed then (less: seen).
     std::erase_if(plan.redraw, [this](pid_t pid) { return screen_left_.count(pid) != 0; });
@@ -262,6 +270,7 @@ class Move {
     request.tid = run.known_tid();
     request.signal_mask = run.signal_mask();
     request.lent = lent_.of(process);
+    request.is_guarded = ends_.front >= 0 && plan_.guarding.has(plan.pid);
     BatchTable table = make_batch_table(request);
     if (!run.fits(table) || request.donor.sends) {
       const std::size_t size = table.mailbox.size() + arch::encoded_size(table.table);
@@ -278,9 +287,7 @@ class Move {
     held.front = plan_.foreground ? snapshot_.old_terminal.foreground_pgid : 0;
     for (const proc::Process& process : snapshot_.processes) {
       const ProcessPlan* plan = plan_.find(process.stat.pid);
-      if (plan == nullptr || plan->role == Role::kLeft)
-        continue;
-      if (process.is_zombie())
+      if (plan == nullptr || plan->role == Role::kLeft || process.is_zombie())
         continue;
       const bool stays = process.stat.state == 'T' && screen_left_.count(process.stat.pid) == 0;
       (stays ? held.stopped : held.processes)
@@ -299,6 +306,7 @@ class Move {
     // From here on there is no way back: what fails is left out, and told.
     carry_type_ahead();
     commit_followers();
+    start_job_guard(plan_.guarding, ends_.front, ends_.ptmx, runs_);
     return {};
   }
 
@@ -346,7 +354,7 @@ class Move {
       else if (started[i])
         started[i] = runs_[i].await_commit(left_out_);
       note_failure(started[i]);
-      finish(runs_[i]);
+      finish(runs_[i], started[i].has_value());
     }
     for (const Error& error : left_out_)
       warnings_.push_back(error.message() + "; the tree was moved all the same" +
@@ -457,8 +465,9 @@ class Move {
       (void)(write(ends_.ptmx, typed.data(), typed.size()) < 0);  // a full new pts: it cannot be
   }
 
-  void finish(BatchRun& run) {
-    run.finish();
+  void finish(BatchRun& run, bool committed) {
+    if (!committed || !run.hand_over())
+      run.finish();
     tracees_->forget(run.tid());
   }
 
@@ -472,7 +481,7 @@ class Move {
   /// After a failure: everything goes on as it was.
   void let_go() {
     for (BatchRun& run : runs_)
-      finish(run);
+      finish(run, false);
     tracees_->detach_all();
     for (const pid_t pid : screen_left_)
       (void)kill(pid, SIGCONT);
@@ -526,6 +535,7 @@ class Move {
     moved.follower_pgids = plan_.follower_pgids;
     moved.redraw = plan_.redraw;
     moved.status_pid = plan_.status_pid;
+    moved.guarding = plan_.guarding;
     if (const TellShell& tell = plan_.tell; tell.how == TellShell::How::kTold)
       moved.telling = Telling{tell.shell,       tell.shell_start_time, tell.job_pgid, tell.children,
                               tell.wait_status, tell.background,       tell.guard,    tell.again};
@@ -565,6 +575,7 @@ class Move {
   std::unique_ptr<Tracees> tracees_;
   proc::Snapshot snapshot_;
   MovePlan plan_;
+  std::optional<pid_t> guarded_front_;  // in front by the guard of an earlier move
   std::set<pid_t> screen_left_;
   std::vector<pid_t> stopped_for_shell_;
   std::vector<BatchRun> runs_;

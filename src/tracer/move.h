@@ -23,6 +23,7 @@ struct MoveEnds {
   int ptmx = -1;     ///< of the pts that the tree is moved to
   int command = -1;  ///< as in MoveFor
   pid_t command_pid = 0;
+  int front = -1;  ///< as in MoveFor
   /// In which the old terminal of a session leader stays open if the tracer is killed, until the
   /// next one has completed the move. Null: nowhere.
   const FdStore* left_open = nullptr;

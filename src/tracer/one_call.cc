@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
+#include <array>
 #include <csignal>
 #include <optional>
 #include <span>
@@ -70,9 +71,24 @@ arch::CallTable make_close_table(int fd, pid_t pid, pid_t tid, std::uint64_t sig
                   tid, signal_mask);
 }
 
-arch::CallTable make_end_table(pid_t pid, pid_t tid, std::uint64_t signal_mask) {
+// Kernel: ppoll(2) of nothing leaves no call to be restarted behind. The time that is left cannot
+// be written into the vDSO, so that any stop ends it with EINTR: a tracer that has come ends the
+// wait. Source: fs/select.c poll_select_finish(); seen.
+Call wait_for_guard(arch::CallTable& table) {
+  const std::array<std::int64_t, 2> second = {1, 0};  // struct timespec
+  const Argument time = table.add_data(std::as_bytes(std::span(second)));
+  return Call{
+      .number = SYS_ppoll, .args = {number(0), number(0), time, number(0)}, .any_result = true};
+}
+
+arch::CallTable make_end_table(pid_t pid, pid_t tid, std::uint64_t signal_mask,
+                               bool waits_for_guard) {
   arch::CallTable table = one_call(Call{}, std::nullopt, pid, tid, signal_mask);
   table.calls.erase(table.calls.begin());
+  if (waits_for_guard) {
+    const Call wait = wait_for_guard(table);
+    table.calls.insert(table.calls.begin() + 1, wait);
+  }
   return table;
 }
 

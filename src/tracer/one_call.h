@@ -30,7 +30,12 @@ struct Page {
                                                std::uint64_t signal_mask);
 [[nodiscard]] arch::CallTable make_close_table(int fd, pid_t pid, pid_t tid,
                                                std::uint64_t signal_mask);
-/// Stops, restores the mask and ends.
-[[nodiscard]] arch::CallTable make_end_table(pid_t pid, pid_t tid, std::uint64_t signal_mask);
+/// Stops, restores the mask and ends; with `waits_for_guard` as the table of a guarded shell does.
+[[nodiscard]] arch::CallTable make_end_table(pid_t pid, pid_t tid, std::uint64_t signal_mask,
+                                             bool waits_for_guard);
+
+/// The call that gives the guard of a shell (job_guard.h) the time to seize it: a second at the
+/// most. What it needs is added to the table.
+[[nodiscard]] arch::Call wait_for_guard(arch::CallTable& table);
 
 }  // namespace grab::tracer

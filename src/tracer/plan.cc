@@ -9,6 +9,7 @@
 
 #include "base/text.h"
 #include "proc/pid_numbers.h"
+#include "tracer/inner_shells.h"
 #include "tracer/old_shell.h"
 #include "tracer/refusal.h"
 
@@ -423,10 +424,11 @@ void plan_groups(const Scene& scene, MovePlan& plan) {
       break;
   }
   const pid_t front = scene.snapshot.old_terminal.foreground_pgid;
-  if (plan.topology != Topology::kSessionLeader && scene.foreground && front != scene.old_pgid) {
+  if (plan.topology != Topology::kSessionLeader && scene.foreground && front != scene.old_pgid &&
+      plan.guarding.shells.empty())  // else the guard knows what is in front, then and later
     followers.insert(front);
-  }
   plan.follower_pgids.assign(followers.begin(), followers.end());
+  plan.guarding.job_pgid = plan.job_pgid;
 }
 
 /// The last command of a pipeline gives a job its status, as shells have it.
@@ -573,6 +575,7 @@ Result<MovePlan> plan_move(const Snapshot& snapshot, const MoveOptions& options)
   plan.modes = scene.foreground && !is_stopped(root) ? Modes::kOldTerminal : Modes::kSane;
   plan.carry_type_ahead = plan.modes == Modes::kOldTerminal;
   plan_screen(scene, plan);
+  plan.guarding = decide_guarding(snapshot, plan, scene.old_pgid);
   plan_groups(scene, plan);
   plan_continuing(scene, plan);
   plan.tell = decide_telling(snapshot, root, scene.old_pgid,

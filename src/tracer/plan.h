@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "proc/snapshot.h"
+#include "tracer/guarding.h"
 
 namespace grab::tracer {
 
@@ -150,6 +151,7 @@ struct MovePlan {
   pid_t job_pgid = 0;  ///< root's group after the move
   std::vector<pid_t>
       follower_pgids;    ///< groups of root's job after the move that the pts does not signal
+  Guarding guarding;     ///< of the interactive shells of the tree
   pid_t status_pid = 0;  ///< whose exit status is the tree's
   std::vector<std::string> warnings;
   [[nodiscard]] const ProcessPlan* find(pid_t pid) const;

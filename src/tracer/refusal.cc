@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/text.h"
+#include "tracer/job_guard.h"
 
 namespace grab::tracer {
 namespace {
@@ -69,7 +70,7 @@ Status check_permission(const Process& process, const proc::Self& self) {
         "run grab as that user or as root");
   }
   const bool traced_by_us = process.status.tracer == self.pid;
-  if (process.status.tracer != 0 && !traced_by_us) {
+  if (process.status.tracer != 0 && !traced_by_us && !gives_way(process.tracer_comm)) {
     const std::string tracer =
         process.tracer_comm.empty() ? "" : " (" + printable(process.tracer_comm) + ")";
     return fail(ErrorKind::kPermission,

@@ -14,11 +14,29 @@ static void from_json(const json& in, Moved::Process& process) {
   in.at(0).get_to(process.pid);
   in.at(1).get_to(process.start_time);
 }
+// A shell is a process with one field more.
+static void to_json(json& out, const Guarding::Shell& shell) {
+  out = {shell.pid, shell.start_time, shell.lacks_terminal};
+}
+static void from_json(const json& in, Guarding::Shell& shell) {
+  in.at(0).get_to(shell.pid);
+  in.at(1).get_to(shell.start_time);
+  in.at(2).get_to(shell.lacks_terminal);
+}
+static void to_json(json& out, const Guarding::Process& process) {
+  out = {process.pid, process.start_time};
+}
+static void from_json(const json& in, Guarding::Process& process) {
+  in.at(0).get_to(process.pid);
+  in.at(1).get_to(process.start_time);
+}
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Guarding, shells, job_pgids, self_stoppers, root, job_pgid,
+                                   front_pgid)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Telling, shell, shell_start_time, pgid, children, wait_status,
                                    background, guard, again)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Held, processes, stopped, front)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Moved, root_name, old_terminal, old_devices, topology, processes,
-                                   job_pgid, follower_pgids, redraw, status_pid, warnings,
+                                   job_pgid, follower_pgids, redraw, status_pid, guarding, warnings,
                                    frozen_ms)
 
 static json with_telling(const Moved& moved) {

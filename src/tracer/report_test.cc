@@ -39,6 +39,7 @@ TEST(Report, MovedKeepsEveryField) {
   moved.follower_pgids = {8, 9};
   moved.redraw = {10};
   moved.status_pid = 11;
+  moved.guarding = {{{{12, 13}, true}}, {14}, {{15, 16}}, 17, 18, 19};
   moved.warnings = {"one\ntwo", ""};
   moved.frozen_ms = 1.25;
   const Moved back = round_trip(moved);
@@ -52,6 +53,17 @@ TEST(Report, MovedKeepsEveryField) {
   EXPECT_EQ(back.follower_pgids, moved.follower_pgids);
   EXPECT_EQ(back.redraw, moved.redraw);
   EXPECT_EQ(back.status_pid, moved.status_pid);
+  ASSERT_EQ(back.guarding.shells.size(), 1U);
+  EXPECT_EQ(back.guarding.shells[0].pid, 12);
+  EXPECT_EQ(back.guarding.shells[0].start_time, 13U);
+  EXPECT_TRUE(back.guarding.shells[0].lacks_terminal);
+  EXPECT_EQ(back.guarding.job_pgids, moved.guarding.job_pgids);
+  ASSERT_EQ(back.guarding.self_stoppers.size(), 1U);
+  EXPECT_EQ(back.guarding.self_stoppers[0].pid, 15);
+  EXPECT_EQ(back.guarding.self_stoppers[0].start_time, 16U);
+  EXPECT_EQ(back.guarding.root, 17);
+  EXPECT_EQ(back.guarding.job_pgid, 18);
+  EXPECT_EQ(back.guarding.front_pgid, 19);
   EXPECT_EQ(back.warnings, moved.warnings);
   EXPECT_EQ(back.frozen_ms, moved.frozen_ms);
 }

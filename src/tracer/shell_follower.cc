@@ -17,6 +17,7 @@
 #include <string>
 
 #include "proc/surroundings.h"
+#include "tracer/job_guard.h"
 #include "tracer/ptrace.h"
 
 namespace grab::tracer {
@@ -75,6 +76,7 @@ ShellFollower::ShellFollower(const Telling& telling, Progress& progress)
       last_kick_(last_stop_ - kKickAgain) {}
 
 Status ShellFollower::seize_all() {
+  have_guard_give_way(telling_.shell);
   mem_.reset(open(proc_path(telling_.shell, "/mem").c_str(), O_RDWR | O_CLOEXEC));
   for (bool again = true; again;) {  // until no thread is new
     again = false;

@@ -86,6 +86,7 @@ struct Shared {
   const MoveEnds ends{.ptmx = whom.ptmx,
                       .command = whom.command,
                       .command_pid = whom.command_pid != 0 ? whom.command_pid : caller,
+                      .front = whom.front,
                       .left_open = &shared.left_open,
                       .unfinished = unfinished};
   const Status moved = run_move(named, options, ends, channel);

@@ -43,6 +43,7 @@ struct Moved {
   std::vector<pid_t> follower_pgids;
   std::vector<pid_t> redraw;
   pid_t status_pid = 0;
+  Guarding guarding;               ///< as in MovePlan
   std::optional<Telling> telling;  ///< what the old shell is told; nothing if nobody is
   std::vector<std::string> warnings;
   double frozen_ms = 0;  ///< from the first interrupt to the last release
@@ -55,6 +56,7 @@ struct MoveFor {
   /// commit, the move is undone. -1: nobody's.
   int command = -1;
   pid_t command_pid = 0;  ///< that command, which refusals call grab itself; 0: the caller
+  int front = -1;         ///< memory of a Front, for the relay to read; -1: nobody reads it
   /// Called first in the tracer process.
   std::function<void()> begun = {};
   /// Called in the tracer process when the tree is moved; returns when somebody shows it, whoever

@@ -137,8 +137,16 @@ bool is_zombie(pid_t pid) {
   return stat && stat->state == 'Z';
 }
 
+// A shell that is guarded in this way has been moved, and goes on; so have its jobs.
+static bool guards_jobs(pid_t tracer) {
+  const auto stat = read_stat(tracer);
+  return stat && stat->comm == "grab-jobs";
+}
+
 bool is_stopped(pid_t pid) {
   const auto stat = read_stat(pid);
+  if (stat && stat->state == 't')
+    return guards_jobs(std::atoi(status_field(pid, pid, "TracerPid").c_str()));
   return stat && stat->state == 'T';
 }
 
@@ -146,7 +154,7 @@ bool is_traced(pid_t pid) {
   const auto tids = threads_of(pid);
   return std::any_of(tids.begin(), tids.end(), [pid](pid_t tid) {
     const std::string tracer = status_field(pid, tid, "TracerPid");
-    return !tracer.empty() && tracer != "0";
+    return !tracer.empty() && tracer != "0" && !guards_jobs(std::atoi(tracer.c_str()));
   });
 }
 

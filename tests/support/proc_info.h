@@ -43,8 +43,8 @@ struct ProcStat {
 
 [[nodiscard]] bool is_alive(pid_t pid);  ///< there, and no zombie
 [[nodiscard]] bool is_zombie(pid_t pid);
-[[nodiscard]] bool is_stopped(pid_t pid);  ///< group-stop: state T
-[[nodiscard]] bool is_traced(pid_t pid);
+[[nodiscard]] bool is_stopped(pid_t pid);      ///< group-stop: state T
+[[nodiscard]] bool is_traced(pid_t pid);       ///< but by the guard of a shell that was moved
 [[nodiscard]] bool waits_in_write(pid_t pid);  ///< sleeps in a write(2)
 
 struct FdFacts {
