@@ -76,6 +76,13 @@ Result<UsableFd> ProcessFiles::speaker_pidfd() {
     return pidfd();
   int err = 0;
   UniqueFd fd = open_pidfd(speaker(), /*thread=*/true, &err);
+  // Kernel: a thread that does not lead its process has a pidfd since Linux 6.9 (PIDFD_THREAD).
+  // Source: pidfd_open(2).
+  if (err == EINVAL) {
+    return fail(ErrorKind::kUnsupported,
+                "the main thread of " + std::to_string(pid_) +
+                    " has ended, and before Linux 6.9 no other can be asked for descriptors");
+  }
   if (!fd.valid())
     return fail_errno(err, "pidfd_open of thread " + std::to_string(speaker()));
   return UsableFd(std::move(fd));
