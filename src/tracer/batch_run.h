@@ -84,13 +84,13 @@ class BatchRun {
   /// was.
   void finish();
 
-  /// Instead of finish(), after a commit: detaches a guarded shell while it waits for its guard in
+  /// Instead of finish(), after a commit: detaches a guarded process that waits for its guard in
   /// its batch, of which it comes out by itself within a second if none comes. False, and nothing
   /// is done, where it cannot wait.
   [[nodiscard]] bool hand_over();
 
-  /// In a guard that was forked off since, at the first stop of the shell: what finish() does but
-  /// for the detaching, if the shell is in its batch still.
+  /// In a guard that was forked off since, at the first stop of the process: what finish() does but
+  /// for the detaching, if that is in its batch still.
   void take_over();
 
   [[nodiscard]] pid_t pid() const { return pid_; }

@@ -88,7 +88,7 @@ struct TableRequest {
   std::optional<Page> page;  ///< where the table will lie, if not in the vDSO; its end unmaps it.
                              ///< Needed for a donor that sends.
   std::vector<int> lent;     ///< free descriptor numbers, ascending: LentNumbers
-  bool is_guarded = false;   ///< a shell of MovePlan::guarding
+  bool is_guarded = false;   ///< of MovePlan::guarding
 };
 
 /// Makes the table. One on a page ends by unmapping it and going to make_end_table()'s, in the

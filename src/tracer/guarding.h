@@ -21,14 +21,16 @@ struct Guarding {
   struct Shell : Process {
     bool lacks_terminal = false;  ///< it has no controlling terminal: no job can be put in front
   };
-  std::vector<Shell> shells;  ///< empty: nothing is to be done
-  [[nodiscard]] bool has(pid_t shell) const {
-    return std::any_of(shells.begin(), shells.end(),
-                       [shell](const Shell& one) { return one.pid == shell; });
-  }
+  std::vector<Shell> shells;     ///< empty: nothing is to be done
   std::vector<pid_t> job_pgids;  ///< jobs of before that are not of their shell's session any more
   /// Processes of those that clean their screen at SIGTSTP and then stop themselves.
   std::vector<Process> self_stoppers;
+  /// Whether the guard traces it from the beginning.
+  [[nodiscard]] bool has(pid_t pid) const {
+    const auto is_it = [pid](const Process& one) { return one.pid == pid; };
+    return std::any_of(shells.begin(), shells.end(), is_it) ||
+           std::any_of(self_stoppers.begin(), self_stoppers.end(), is_it);
+  }
   pid_t root = 0;        ///< of the tree
   pid_t job_pgid = 0;    ///< root's group after the move
   pid_t front_pgid = 0;  ///< in front at the move where the kernel has another; 0: where it has it

@@ -177,8 +177,7 @@ JobGuard::Seized JobGuard::seize_one(const Wanted& wanted) {
     return Seized::kNever;
   if (!(tracee.lacks_terminal ? seize(pid) : seize_alone(pid)))
     return Seized::kNotYet;
-  if (tracee.is_shell)
-    (void)interrupt(pid);  // from its next stop on it goes from call to call
+  (void)interrupt(pid);  // it may wait for us; and a shell goes from call to call then
   tracees_.insert_or_assign(pid, std::move(tracee));
   return Seized::kYes;
 }
