@@ -162,6 +162,9 @@ Result<Process> read_outside_process(pid_t pid) {
   GRAB_CHECK(read_basics(files, process));
   if (!process.is_zombie()) {
     GRAB_TRY(process.tids, files.list_threads());
+    // Kernel: who may not trace it may not look there either. Source: proc(5), PTRACE_MODE_READ.
+    const std::string descriptors = "/proc/" + std::to_string(pid) + "/fd";
+    process.readable = ::access(descriptors.c_str(), R_OK | X_OK) == 0 || errno != EACCES;
   }
   return process;
 }

@@ -219,6 +219,27 @@ Status check_terminal(const Snapshot& snapshot, const MoveOptions& options) {
               "grab --tree " + std::to_string(named.stat.pid) + " moves them all");
 }
 
+// xterm and screen hang up the group of what they have started when its terminal closes, and it
+// does when its leader is moved; told that it has ended, they do not. sshd hangs up nobody.
+Status check_keeper(const Snapshot& snapshot, const MoveOptions& options) {
+  const Process& named = *snapshot.find(snapshot.named);
+  const std::vector<pid_t>& keepers = snapshot.old_ptmx_keepers;
+  if (options.force || named.stat.sid != named.stat.pid || snapshot.old_terminal.device == 0 ||
+      !snapshot.parent || snapshot.parent->stat.pid <= 1)
+    return {};
+  const Process& parent = *snapshot.parent;
+  const bool may_keep = keepers.empty() ||
+                        std::find(keepers.begin(), keepers.end(), parent.stat.pid) != keepers.end();
+  if (!may_keep || parent.stat.comm.starts_with("sshd") || is_traceable(parent, snapshot.self))
+    return {};
+  return fail(
+      ErrorKind::kPermission,
+      name_of(parent) + " may hang up " + name_of(named) +
+          ", its session leader, when that leaves its terminal, and cannot be told better: " +
+          why_not_traceable(parent, snapshot.self),
+      "run grab as root, or move a job of it; --force moves it all the same");
+}
+
 }  // namespace
 
 bool is_traceable(const Process& process, const proc::Self& self) {
@@ -281,6 +302,7 @@ Status check_movable(const Snapshot& snapshot, const MoveOptions& options) {
       return tl::unexpected(refuse_whole(std::move(allowed).error(), snapshot, options));
   }
   GRAB_CHECK(check_terminal(snapshot, options));
+  GRAB_CHECK(check_keeper(snapshot, options));
   for (const Process& process : snapshot.processes) {
     if (process.is_zombie() || stays_behind(process, snapshot, options))
       continue;

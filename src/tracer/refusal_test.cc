@@ -216,6 +216,28 @@ TEST(Room, OfASharedTableIsCountedForAllThatShareIt) {
   EXPECT_THAT(status.error().what, HasSubstr("no free descriptor"));
 }
 
+TEST(CheckKeeper, RefusesToMoveALeaderFromUnderOneThatCannotBeTold) {
+  TestSnapshot snapshot;
+  snapshot.add(200, 199, 200, "bash");
+  snapshot.of(200).stat.sid = 200;
+  snapshot.value.parent->stat.pid = 199;
+  snapshot.value.parent->stat.comm = "xterm";
+  const auto status = [&](bool force = false) {
+    return check_movable(snapshot.value, {.whole_tree = true, .force = force});
+  };
+  EXPECT_TRUE(status());
+  snapshot.value.parent->readable = false;
+  ASSERT_FALSE(status());
+  EXPECT_EQ(status().error().kind, ErrorKind::kPermission);
+  EXPECT_THAT(status().error().what, HasSubstr("199 (xterm) may hang up 200 (bash)"));
+  EXPECT_TRUE(status(true)) << "forced";
+  snapshot.value.old_ptmx_keepers = {50};
+  EXPECT_TRUE(status()) << "somebody else keeps its terminal";
+  snapshot.value.old_ptmx_keepers = {};
+  snapshot.value.parent->stat.comm = "sshd";
+  EXPECT_TRUE(status()) << "sshd hangs up nobody";
+}
+
 TEST(CheckDrawers, NamesTheServerAndWhatAttachesToItElsewhere) {
   const proc::Terminal terminal{kTerminal, "/dev/pts/3", kShell, 200};
   EXPECT_TRUE(check_drawers({}, terminal, {}));

@@ -112,6 +112,26 @@ TEST_F(OtherUsers, AProgramOfAnotherUserCanOpenItsNewTerminalAndIsInterrupted) {
   EXPECT_TRUE(second.expect("status 130"));
 }
 
+// As a terminal emulator that may write utmp(5) is: nobody but root may trace it.
+TEST_F(OtherUsers, AUserIsRefusedTheLeaderUnderAKeeperWithOtherPrivileges) {
+  Shell first("bash");
+  SecondTerminal second;
+  const std::string keeper = program_for_all("/usr/bin/script");
+  constexpr gid_t kTty = 5;
+  ASSERT_EQ(::chown(keeper.c_str(), 0, kTty), 0);
+  ASSERT_EQ(::chmod(keeper.c_str(), 02755), 0);
+  const pid_t pid =
+      first.start(as_nobody() + keeper + " -qc 'exec setpriv --regid 65534 --keep-groups " +
+                  program_for_all("tracee_zoo") + " echo-lines' /dev/null");
+  const std::string terminal = terminal_of(pid);
+  second.run(as_nobody() + program_for_all("grab") + " --tree " + std::to_string(pid) +
+             "; echo \"[status $?]\"");
+  EXPECT_TRUE(second.expect("(all-script) may hang up " + std::to_string(pid)))
+      << all_transcripts();
+  EXPECT_TRUE(second.expect("[status 126]"));
+  EXPECT_EQ(terminal_of(pid), terminal);
+}
+
 TEST_F(OtherUsers, ATreeOfTwoUsersIsMovedAndTheTerminalIsTheNamedOnes) {
   Shell first("bash");
   SecondTerminal second;
