@@ -100,8 +100,14 @@ class View {
     attach.saved_modes = terminal_.saved_modes();
     attach.detach_key = options_.detach_key;
     attach.terminal = terminal_.name();
-    return connection_.send(attach, options_.lend_terminal ? terminal_.fd() : -1);
+    return unless_gone(connection_.send(attach, options_.lend_terminal ? terminal_.fd() : -1));
   }
+
+  // What a relay has said before it went is still to be read; its end is left to receive().
+  static Status unless_gone(Status sent) {
+    return !sent && sent.error().kind == ErrorKind::kGone ? Status{} : sent;
+  }
+  Status send(const Message& message) { return send_if_there(connection_, message); }
 
   Status step() {
     if (const Status waited = wait(); !waited)
@@ -128,7 +134,7 @@ class View {
     if (::poll(polled.data(), polled.size(), kForEver) < 0)
       return errno == EINTR ? Status{} : Status(fail_errno(errno, "poll"));
     if ((polled[0].revents & POLLOUT) != 0)
-      GRAB_CHECK(connection_.flush());
+      GRAB_CHECK(unless_gone(connection_.flush()));
     if ((polled[0].revents & (POLLIN | POLLHUP | POLLERR)) != 0)
       GRAB_CHECK(connection_.receive());
     if (writes && polled[3].revents != 0)
@@ -197,12 +203,12 @@ class View {
 
   Status on_signal(int signo) {
     if (signo == SIGWINCH)
-      return connection_.send(message::Resize{window_size(terminal_.fd())});
+      return send(message::Resize{window_size(terminal_.fd())});
     if (signo == SIGTSTP)
       stopping_ = true;
     else
       ending_signal_ = signo;
-    GRAB_CHECK(connection_.send(message::Pause{}));
+    GRAB_CHECK(send(message::Pause{}));
     return await_pause();
   }
 
@@ -246,7 +252,7 @@ class View {
       unwritten_ += kLine;
       write_terminal();
     }
-    return connection_.send(message::Resume{window_size(terminal_.fd())});
+    return send(message::Resume{window_size(terminal_.fd())});
   }
 
   // ---------------------------------------------------------------- a terminal that is not lent
@@ -263,8 +269,7 @@ class View {
     std::array<char, 4096> bytes{};
     const ssize_t count = ::read(terminal_.fd(), bytes.data(), bytes.size());
     if (count > 0)
-      return connection_.send(
-          message::Input{std::string(bytes.data(), static_cast<std::size_t>(count))});
+      return send(message::Input{std::string(bytes.data(), static_cast<std::size_t>(count))});
     if (count < 0 && would_block(errno))
       return {};
     end_ = view_end::Signalled{SIGHUP};  // the terminal has gone

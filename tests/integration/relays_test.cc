@@ -62,9 +62,10 @@ TEST_F(Relays, TheSocketIsForItsUserAlone) {
 TEST_F(Relays, ADeletedSocketIsMadeAgainOnRequest) {
   SecondTerminal second;
   ASSERT_TRUE(runs_detached(second, "tracee_zoo echo-lines", "--name tree"));
+  ASSERT_EQ(says(second, "peek tree").status, 0);  // a relay that begins looks after it, too
   for (const std::string& victim : {folder() + "/tree", folder()}) {
     std::filesystem::remove_all(victim);
-    EXPECT_EQ(says(second, "peek tree").status, 127);
+    EXPECT_EQ(says(second, "peek tree").status, 127) << victim << all_transcripts();
     ASSERT_EQ(::kill(process_named("grab-relay"), SIGUSR1), 0);
     EXPECT_TRUE(wait_until([&] { return exists(folder() + "/tree"); })) << victim;
     ASSERT_TRUE(attaches(second, "tree"));
@@ -193,6 +194,23 @@ TEST_F(Relays, OutputIsTakenAndLoggedWhileNobodyLooks) {
       played += event[2].get<std::string>();
   }
   EXPECT_EQ(played, logged);
+}
+
+TEST_F(Relays, TheStatusOfATreeThatEndsIsToldToAViewerWhoseWindowIsBeingResized) {
+  SecondTerminal second;
+  for (int round = 0; round < 5; ++round) {
+    second.skip_shown();
+    second.grab("run -- tracee_zoo echo-lines");
+    ASSERT_TRUE(second.expect("ready "));
+    ASSERT_TRUE(second.echoes("hello"));
+    second.type("exit 7\r");
+    unsigned short rows = 30;
+    ASSERT_TRUE(wait_until([&] {
+      second.resize({++rows > 60 ? rows = 30 : rows, 101});
+      return second.unread().find("[status ") != std::string::npos;
+    }));
+    EXPECT_TRUE(second.expect_grab_ended(7)) << second.transcript();
+  }
 }
 
 TEST_F(Relays, ALogAndARecordingGoOnFromViewerToViewer) {
