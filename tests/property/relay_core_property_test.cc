@@ -352,6 +352,8 @@ class Hands {
       stopped = false;
     }
   }
+  // No shell inside the tree gives the front to another job.
+  void perform(const action::SignalFront&) { RC_FAIL("nobody else is in front"); }
   void perform(const action::SetWindowSize& change) {
     RC_ASSERT(size != change.size);  // the kernel would send no SIGWINCH
     size = change.size;
