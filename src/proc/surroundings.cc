@@ -89,6 +89,20 @@ std::optional<Stat> stat_of(pid_t pid) {
   return stat ? std::optional(std::move(*stat)) : std::nullopt;
 }
 
+std::optional<Status> status_of(pid_t pid) {
+  std::string text;
+  const std::string path = "/proc/" + std::to_string(pid) + "/status";
+  if (read_whole_at(AT_FDCWD, path.c_str(), text) != 0)
+    return std::nullopt;
+  Result<Status> status = parse_status(text);
+  return status ? std::optional(std::move(*status)) : std::nullopt;
+}
+
+pid_t tracer_of(pid_t tid) {
+  const std::optional<Status> status = status_of(tid);
+  return status ? status->tracer : 0;
+}
+
 std::string environment_of(pid_t pid, std::string_view name) {
   std::string text;
   const std::string path = "/proc/" + std::to_string(pid) + "/environ";

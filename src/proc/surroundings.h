@@ -18,6 +18,12 @@ namespace grab::proc {
 /// /proc/PID/stat of any process or thread; nothing if it is not there.
 [[nodiscard]] std::optional<Stat> stat_of(pid_t pid);
 
+/// Its /proc/PID/status; likewise.
+[[nodiscard]] std::optional<Status> status_of(pid_t pid);
+
+/// Who traces the thread; 0 if nobody does, or if it is not there.
+[[nodiscard]] pid_t tracer_of(pid_t tid);
+
 /// What `name` had in the environment that the process was started with; empty if it was not there,
 /// or is not ours to see.
 [[nodiscard]] std::string environment_of(pid_t pid, std::string_view name);

@@ -24,6 +24,7 @@
 #include <string>
 #include <utility>
 
+#include "proc/kernel.h"
 #include "proc/surroundings.h"
 
 namespace grab::tracer {
@@ -73,33 +74,10 @@ bool has_open(pid_t pid, dev_t terminal) {
   return false;
 }
 
+/// Empty if it cannot be read.
 std::string read_text(const std::string& path) {
-  const UniqueFd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  char bytes[4096];
-  const ssize_t count = file.valid() ? read(file.get(), bytes, sizeof bytes) : 0;
-  return std::string(bytes, count > 0 ? static_cast<std::size_t>(count) : 0);
-}
-
-std::string status_field(pid_t pid, const std::string& key) {
-  const std::string text = read_text(proc_path(pid, "status"));
-  const std::size_t at = text.find("\n" + key + ":\t");
-  if (at == std::string::npos)
-    return {};
-  const std::size_t start = at + key.size() + 3;
-  return text.substr(start, text.find('\n', start) - start);
-}
-
-pid_t tracer_of(pid_t pid) {
-  return std::atoi(status_field(pid, "TracerPid").c_str());
-}
-
-/// Whether the signal is in that set of /proc/PID/status.
-bool has_signal(pid_t pid, const std::string& set, int signo) {
-  return proc::SignalSet{std::strtoull(status_field(pid, set).c_str(), nullptr, 16)}.has(signo);
-}
-
-bool catches(pid_t pid, int signo) {
-  return has_signal(pid, "SigCgt", signo);
+  std::string text;
+  return proc::read_whole_at(AT_FDCWD, path.c_str(), text) == 0 ? text : std::string();
 }
 
 std::vector<pid_t> members_of(pid_t pgid) {
@@ -133,7 +111,7 @@ pid_t have_guard_give_way(pid_t pid) {
   const auto deadline = Clock::now() + kAside;
   pid_t front = 0;
   for (pid_t asked = 0; Clock::now() < deadline; sleep_for(milliseconds{1})) {
-    const pid_t tracer = tracer_of(pid);
+    const pid_t tracer = proc::tracer_of(pid);
     if (tracer == 0 || read_text(proc_path(tracer, "comm")) != std::string(kName) + "\n")
       break;
     if (std::exchange(asked, tracer) == tracer)
@@ -239,7 +217,9 @@ void JobGuard::resume_it(pid_t tid, const Tracee& tracee, int signo) const {
 /// it puts itself in front (zsh leaves it to it). Not a new thread.
 bool JobGuard::adopt(pid_t tid) {
   const auto stat = proc::stat_of(tid);
-  if (!stat || status_field(tid, "Tgid") != std::to_string(tid) || tracees_.count(stat->ppid) == 0)
+  const auto status = proc::status_of(tid);
+  const bool is_process = status && !status->ns_pids.empty() && status->ns_pids.front() == tid;
+  if (!stat || !is_process || tracees_.count(stat->ppid) == 0)
     return false;
   Tracee tracee;
   tracee.is_shell = tracee.lacks_terminal = true;
@@ -296,7 +276,8 @@ void JobGuard::at_stop(pid_t tid, const Stop& stop) {
 // Source: kernel/signal.c get_signal(); seen with vim's ^Z.
 void JobGuard::deliver(pid_t tid, const Tracee& tracee, int signo) const {
   const bool stops = signo == SIGTSTP || signo == SIGTTIN || signo == SIGTTOU;
-  resume_it(tid, tracee, !tracee.is_shell && stops && !catches(tid, signo) ? SIGSTOP : signo);
+  const auto status = !tracee.is_shell && stops ? proc::status_of(tid) : std::nullopt;
+  resume_it(tid, tracee, status && !status->caught.has(signo) ? SIGSTOP : signo);
 }
 
 bool JobGuard::at_system_call(pid_t tid, Tracee& tracee) {
@@ -400,15 +381,16 @@ void JobGuard::stop_in_background(pid_t tid, const arch::Registers& regs) const 
   if (!use || device_of(tid, std::to_string(use->fd)) != terminal_ || is_in_front(pgid))
     return;
   const int signo = use->reads ? SIGTTIN : SIGTTOU;
-  if (has_signal(tid, "SigIgn", signo) || has_signal(tid, "SigBlk", signo)) {
+  const auto status = proc::status_of(tid);
+  if (status && (status->ignored.has(signo) || status->blocked.has(signo))) {
     if (use->reads)
       (void)set_registers(tid, arch::skip_call(regs, -EIO));
     return;
   }
   (void)set_registers(tid, arch::enter_again(regs));
   for (const pid_t member : members_of(pgid)) {
-    if (!has_signal(member, "SigIgn", signo))
-      (void)::kill(member, catches(member, signo) ? signo : SIGSTOP);
+    if (const auto signals = proc::status_of(member); signals && !signals->ignored.has(signo))
+      (void)::kill(member, signals->caught.has(signo) ? signo : SIGSTOP);
   }
 }
 
@@ -451,7 +433,7 @@ void stand_aside(const Guarding& guarding, dev_t terminal) {
     bool is_there = false;
     for (const Guarding::Shell& shell : guarding.shells) {
       is_there = is_there || (lives(shell) && has_open(shell.pid, terminal));
-      if (tracer_of(shell.pid) != 0)
+      if (proc::tracer_of(shell.pid) != 0)
         since = Clock::now();
     }
     if (!is_there)

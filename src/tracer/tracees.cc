@@ -1,19 +1,15 @@
 // SPDX-License-Identifier: MIT
 #include "tracer/tracees.h"
 
-#include <linux/kcmp.h>
 #include <signal.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <fstream>
-#include <sstream>
 #include <string>
 
 #include "base/text.h"
-#include "proc/parse.h"
+#include "proc/kernel.h"
 #include "proc/surroundings.h"
 #include "tracer/interrupted_call.h"
 
@@ -22,18 +18,6 @@ namespace {
 
 bool is_job_stop(int signo) {
   return signo == SIGTSTP || signo == SIGSTOP || signo == SIGTTIN || signo == SIGTTOU;
-}
-
-pid_t tracer_of(pid_t tid) {
-  std::ifstream file("/proc/" + std::to_string(tid) + "/status");
-  std::ostringstream text;
-  text << file.rdbuf();  // does not throw when the thread ends meanwhile
-  const auto status = proc::parse_status(text.str());
-  return status ? status->tracer : 0;
-}
-
-bool share_memory(pid_t a, pid_t b) {
-  return syscall(SYS_kcmp, a, b, KCMP_VM, 0, 0) == 0;
 }
 
 }  // namespace
@@ -68,7 +52,8 @@ Result<bool> Tracees::seize_new() {
         const std::optional<proc::Stat> stat = proc::stat_of(tid);
         if (!stat || stat->state == 'Z' || stat->state == 'X' || proc::is_exiting(*stat))
           continue;
-        if (tracer_of(tid) == getpid()) {  // born under trace; its first stop is not yet collected
+        if (proc::tracer_of(tid) ==
+            getpid()) {  // born under trace; its first stop is not yet collected
           threads_[tid].pid = member.pid;
           continue;
         }
@@ -78,7 +63,7 @@ Result<bool> Tracees::seize_new() {
         error.what =
             "cannot trace " + std::to_string(member.pid) + " (" + printable(stat->comm) + ")";
         error.hint = "run grab as root";
-        if (const pid_t other = tracer_of(tid); other != 0) {
+        if (const pid_t other = proc::tracer_of(tid); other != 0) {
           error.what += ": it is already traced by " + std::to_string(other);
           error.hint = "end that tracer first, or let it detach";
         }
@@ -262,7 +247,7 @@ bool Tracees::settled() const {
 /// collected stays a zombie until its parent, which is stopped, reaps it.
 void Tracees::drop_vanished() {
   std::erase_if(threads_, [](const auto& entry) {
-    return entry.second.state != State::kStopped && tracer_of(entry.first) != getpid();
+    return entry.second.state != State::kStopped && proc::tracer_of(entry.first) != getpid();
   });
 }
 
@@ -280,7 +265,8 @@ void Tracees::release_vfork_children() {
           child != candidate.pid)
         continue;
       const std::optional<proc::Stat> child_stat = proc::stat_of(child);
-      if (!child_stat || child_stat->ppid != thread.pid || !share_memory(child, thread.pid))
+      if (!child_stat || child_stat->ppid != thread.pid ||
+          !proc::same_address_space(child, thread.pid))
         continue;
       vfork_children_.insert(child);
       candidate.state = State::kVforkChild;
