@@ -80,28 +80,26 @@ void open_standard_descriptors() {
 int dry_run(cli::Options options) {
   if (options.move.force)
     (void)follow_earlier_move(options);
+  const auto survey = tracer::survey(options.pid, options.move);
+  if (survey) {
+    const auto& [snapshot, plan] = *survey;
+    write_all(STDOUT_FILENO, options.json
+                                 ? cli::plan_json(snapshot, plan)
+                                 : cli::describe_plan(snapshot, plan) + "\nNothing was changed.\n");
+    return 0;
+  }
+  if (!options.json && !options.verbose)
+    return report(survey.error(), false);
+  // What is refused is shown, too, where it can be looked at.
   const auto snapshot = tracer::look(options.pid, options.move);
   if (!snapshot)
     return report(snapshot.error(), options.json);
-  auto plan = tracer::plan_move(*snapshot, options.move);
-  if (plan) {
-    // Whether a server reads there is asked of the terminal itself.
-    if (const auto survey = tracer::survey(options.pid, options.move); !survey)
-      plan = tl::unexpected(survey.error());
-  }
-  if (plan) {
-    write_all(STDOUT_FILENO,
-              options.json ? cli::plan_json(*snapshot, *plan)
-                           : cli::describe_plan(*snapshot, *plan) + "\nNothing was changed.\n");
-    return 0;
-  }
   if (options.json) {
-    write_all(STDOUT_FILENO, cli::refusal_json(*snapshot, plan.error()));
-    return cli::exit_status(plan.error().kind);
+    write_all(STDOUT_FILENO, cli::refusal_json(*snapshot, survey.error()));
+    return cli::exit_status(survey.error().kind);
   }
-  if (options.verbose)
-    write_all(STDOUT_FILENO, cli::describe_tree(*snapshot));
-  return report(plan.error(), false);
+  write_all(STDOUT_FILENO, cli::describe_tree(*snapshot));
+  return report(survey.error(), false);
 }
 
 // The terminal to show the tree on. Without one, what is wrong with the tree itself is said first.
