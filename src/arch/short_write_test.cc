@@ -3,25 +3,19 @@
 // given, and that it has the registers that one call would have left it.
 #include "arch/short_write.h"
 
-#include <elf.h>
-#include <sys/mman.h>
-#include <sys/ptrace.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <csignal>
-#include <cstring>
+#include <optional>
 #include <string>
 
 #include <gtest/gtest.h>
 
+#include "arch/calling_tracee.h"
+
 namespace grab::arch {
 namespace {
-
-constexpr std::size_t kRax = 10, kRdx = 12, kRsi = 13, kRdi = 14, kOrigRax = 15, kRip = 16;
 
 /// At the end of a write of `asked` bytes, of which `written` were.
 Registers after_write(std::uint64_t asked, std::int64_t written, std::uint64_t number = SYS_write) {
@@ -70,79 +64,34 @@ TEST(ShortWrite, IsHandedToTheKernelAsOneWhoseRestHasYetToBegin) {
   EXPECT_EQ(resume_by_itself(rest).words[kRip], 0x9000U);
 }
 
-/// A tracee of ours that writes a text of 10 bytes into a pipe and ends with a breakpoint; stopped
-/// in front of the first.
+/// Writes a text of 10 bytes into a pipe.
 class WritingTracee {
  public:
   WritingTracee() {
     EXPECT_EQ(pipe(pipe_), 0);
-    memory_ = static_cast<std::byte*>(
-        mmap(nullptr, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
-    std::memcpy(memory_, "0123456789", 10);
-    // syscall; int3
-    const unsigned char code[] = {0x0f, 0x05, 0xcc};
-    std::memcpy(memory_ + kCallAt, code, sizeof code);
-    pid_ = fork();
-    if (pid_ == 0) {
-      ptrace(PTRACE_TRACEME, 0, 0, 0);
-      raise(SIGSTOP);
-      for (;;)
-        asm volatile("pause");
-    }
-    int status = 0;
-    waitpid(pid_, &status, 0);
+    tracee_.emplace();
+    tracee_->lay(kTextAt, "0123456789", 10);
   }
   ~WritingTracee() {
-    kill(pid_, SIGKILL);
-    waitpid(pid_, nullptr, 0);
-    munmap(memory_, 4096);
+    tracee_.reset();
     close(pipe_[0]);
     close(pipe_[1]);
   }
   WritingTracee(const WritingTracee&) = delete;
   WritingTracee& operator=(const WritingTracee&) = delete;
 
-  [[nodiscard]] std::uint64_t address(std::size_t offset) const {
-    return reinterpret_cast<std::uint64_t>(memory_) + offset;
+  /// Before the call that writes all of the text.
+  [[nodiscard]] Registers before_call(int fd) const {
+    return tracee_->before_call(
+        SYS_write, {static_cast<std::uint64_t>(fd), tracee_->address(kTextAt), 10, kUnused});
   }
-  /// Every register with a value of its own, before the call that writes `count` bytes of the text.
-  [[nodiscard]] Registers before_call(int fd, std::size_t from, std::size_t count) const {
-    Registers regs = registers();
-    for (const std::size_t i : {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11})
-      regs.words[i] = 0x0101010101010101ULL * (i + 1);
-    regs.words[kOrigRax] = ~0ULL;
-    regs.words[kRax] = SYS_write;
-    regs.words[kRdi] = static_cast<std::uint64_t>(fd);
-    regs.words[kRsi] = address(from);
-    regs.words[kRdx] = count;
-    regs.words[kRip] = address(kCallAt);
-    return regs;
-  }
-  /// Runs to the breakpoint behind the call.
-  Registers run(Registers regs) {
-    iovec io{regs.words.data(), sizeof regs.words};
-    EXPECT_EQ(ptrace(PTRACE_SETREGSET, pid_, NT_PRSTATUS, &io), 0);
-    EXPECT_EQ(ptrace(PTRACE_CONT, pid_, 0, 0), 0);
-    int status = 0;
-    EXPECT_EQ(waitpid(pid_, &status, 0), pid_);
-    EXPECT_TRUE(WIFSTOPPED(status) && WSTOPSIG(status) == SIGTRAP) << status;
-    return registers();
-  }
+  Registers run(const Registers& regs) { return tracee_->run(regs); }
   /// The same for the rest of a call of which `written` bytes have been written already.
   Registers run_rest(const Registers& before, std::int64_t written) {
-    Registers stopped = before;
-    stopped.words[kOrigRax] = SYS_write;
-    stopped.words[kRax] = static_cast<std::uint64_t>(written);
-    stopped.words[kRip] += 2;
+    const Registers stopped = CallingTracee::stopped_in(before, written);
     const std::vector<std::byte> code = rest_code(stopped);
-    std::memcpy(memory_ + kRestAt, code.data(), code.size());
-    return run(resume_by_itself(write_the_rest(stopped, address(kRestAt))));
-  }
-  [[nodiscard]] Registers registers() const {
-    Registers regs;
-    iovec io{regs.words.data(), sizeof regs.words};
-    EXPECT_EQ(ptrace(PTRACE_GETREGSET, pid_, NT_PRSTATUS, &io), 0);
-    return regs;
+    tracee_->lay(kRestAt, code.data(), code.size());
+    return run(resume_by_itself(write_the_rest(stopped, tracee_->address(kRestAt))));
   }
   [[nodiscard]] int out() const { return pipe_[1]; }
   std::string written() {
@@ -152,16 +101,16 @@ class WritingTracee {
   }
 
  private:
-  static constexpr std::size_t kCallAt = 1024;
+  static constexpr std::size_t kTextAt = 1024;
   static constexpr std::size_t kRestAt = 2048;
+  static constexpr std::uint64_t kUnused = 0x0808080808080808;  // is to stay as it is
   int pipe_[2] = {-1, -1};
-  std::byte* memory_ = nullptr;
-  pid_t pid_ = 0;
+  std::optional<CallingTracee> tracee_;  // has the pipe
 };
 
 TEST(ShortWrite, IsEndedByTheProcessAsIfItHadBeenOneCall) {
   WritingTracee tracee;
-  const Registers before = tracee.before_call(tracee.out(), 0, 10);
+  const Registers before = tracee.before_call(tracee.out());
   const Registers whole = tracee.run(before);
   EXPECT_EQ(tracee.written(), "0123456789");
   EXPECT_EQ(whole.words[kRax], 10U);
@@ -172,7 +121,7 @@ TEST(ShortWrite, IsEndedByTheProcessAsIfItHadBeenOneCall) {
 
 TEST(ShortWrite, HasItsShortCountWhereTheRestFails) {
   WritingTracee tracee;
-  const Registers before = tracee.before_call(999, 0, 10);
+  const Registers before = tracee.before_call(999);
   Registers failed = tracee.run(before);
   EXPECT_EQ(static_cast<std::int64_t>(failed.words[kRax]), -EBADF);
   failed.words[kRax] = 4;

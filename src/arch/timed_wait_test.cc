@@ -2,27 +2,20 @@
 // What is left of a wait: which calls have one, and that the code for it gives back every register.
 #include "arch/timed_wait.h"
 
-#include <elf.h>
-#include <sys/mman.h>
-#include <sys/ptrace.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
-#include <sys/wait.h>
-#include <unistd.h>
+#include <time.h>
 
 #include <cerrno>
-#include <csignal>
-#include <cstring>
 
 #include <gtest/gtest.h>
 
+#include "arch/calling_tracee.h"
 #include "arch/short_write.h"
 
 namespace grab::arch {
 namespace {
 
 using std::chrono::milliseconds, std::chrono::nanoseconds;
-constexpr std::size_t kR10 = 7, kR8 = 9, kRax = 10, kRdx = 12, kOrigRax = 15, kRip = 16;
 
 Registers interrupted(std::uint64_t number, std::size_t timeout_register, std::uint64_t value) {
   Registers regs;
@@ -82,92 +75,22 @@ TEST(TimedWait, IsHandedToTheKernelWithWhatIsLeftOfItAndNeverLess) {
   EXPECT_EQ(resume_by_itself(rest).words[kRip], 0x9000U);
 }
 
-/// A tracee of ours, in whose memory code can be laid; stopped.
-class WaitingTracee {
- public:
-  WaitingTracee() {
-    memory_ = static_cast<std::byte*>(
-        mmap(nullptr, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
-    // syscall; int3
-    const unsigned char code[] = {0x0f, 0x05, 0xcc};
-    std::memcpy(memory_, code, sizeof code);
-    pid_ = fork();
-    if (pid_ == 0) {
-      ptrace(PTRACE_TRACEME, 0, 0, 0);
-      raise(SIGSTOP);
-      for (;;)
-        asm volatile("pause");
-    }
-    waitpid(pid_, nullptr, 0);
-  }
-  ~WaitingTracee() {
-    kill(pid_, SIGKILL);
-    waitpid(pid_, nullptr, 0);
-    munmap(memory_, 4096);
-  }
-  WaitingTracee(const WaitingTracee&) = delete;
-  WaitingTracee& operator=(const WaitingTracee&) = delete;
-
-  [[nodiscard]] std::uint64_t address(std::size_t offset) const {
-    return reinterpret_cast<std::uint64_t>(memory_) + offset;
-  }
-  void lay(std::size_t at, const void* bytes, std::size_t size) {
-    std::memcpy(memory_ + at, bytes, size);
-  }
-  /// Every register with a value of its own, before a wait of `timeout` for a signal that does not
-  /// come.
-  Registers before_wait(const timespec& timeout) {
-    constexpr std::size_t kRsi = 13, kRdi = 14;
-    const std::uint64_t no_signals = 0;
-    lay(kSetAt, &no_signals, sizeof no_signals);
-    lay(kTimeoutAt, &timeout, sizeof timeout);
-    Registers regs = registers();
-    for (const std::size_t i : {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11})
-      regs.words[i] = 0x0101010101010101ULL * (i + 1);
-    regs.words[kOrigRax] = ~0ULL;
-    regs.words[kRax] = SYS_rt_sigtimedwait;
-    regs.words[kRdi] = address(kSetAt);
-    regs.words[kRsi] = 0;
-    regs.words[kRdx] = address(kTimeoutAt);
-    regs.words[kR10] = sizeof no_signals;
-    regs.words[kRip] = address(0);
-    return regs;
-  }
-  /// Runs to the breakpoint behind the call.
-  Registers run(Registers regs) {
-    iovec io{regs.words.data(), sizeof regs.words};
-    EXPECT_EQ(ptrace(PTRACE_SETREGSET, pid_, NT_PRSTATUS, &io), 0);
-    EXPECT_EQ(ptrace(PTRACE_CONT, pid_, 0, 0), 0);
-    int status = 0;
-    EXPECT_EQ(waitpid(pid_, &status, 0), pid_);
-    EXPECT_TRUE(WIFSTOPPED(status) && WSTOPSIG(status) == SIGTRAP) << status;
-    return registers();
-  }
-  [[nodiscard]] Registers registers() const {
-    Registers regs;
-    iovec io{regs.words.data(), sizeof regs.words};
-    EXPECT_EQ(ptrace(PTRACE_GETREGSET, pid_, NT_PRSTATUS, &io), 0);
-    return regs;
-  }
-
- private:
-  static constexpr std::size_t kSetAt = 1024;
-  static constexpr std::size_t kTimeoutAt = 1040;
-  std::byte* memory_ = nullptr;
-  pid_t pid_ = 0;
-};
+/// Before a wait of `timeout` for a signal that does not come.
+Registers before_wait(CallingTracee& tracee, const timespec& timeout) {
+  constexpr std::size_t kSetAt = 1024, kTimeoutAt = 1040;
+  const std::uint64_t no_signals = 0;
+  tracee.lay(kSetAt, &no_signals, sizeof no_signals);
+  tracee.lay(kTimeoutAt, &timeout, sizeof timeout);
+  return tracee.before_call(SYS_rt_sigtimedwait, {tracee.address(kSetAt), 0,
+                                                  tracee.address(kTimeoutAt), sizeof no_signals});
+}
 
 TEST(TimedWait, IsEndedByTheProcessAsIfItHadBeenOneCall) {
-  WaitingTracee tracee;
-  const Registers before = tracee.before_wait({0, 1'000'000});
-  const Registers whole = tracee.run(before);
+  CallingTracee tracee;
+  const Registers whole = tracee.run(before_wait(tracee, {0, 1'000'000}));
   EXPECT_EQ(static_cast<std::int64_t>(whole.words[kRax]), -EAGAIN);
   // Of a minute a moment is left.
-  const Registers long_wait = tracee.before_wait({60, 0});
-  Registers stopped = long_wait;
-  stopped.words[kOrigRax] = SYS_rt_sigtimedwait;
-  stopped.words[kRax] = static_cast<std::uint64_t>(-EINTR);
-  stopped.words[kRip] += 2;
+  const Registers stopped = CallingTracee::stopped_in(before_wait(tracee, {60, 0}), -EINTR);
   constexpr std::size_t kCodeAt = 2048;
   const auto code = wait_code(stopped, milliseconds(1));
   tracee.lay(kCodeAt, code.data(), code.size());
