@@ -72,6 +72,11 @@ std::vector<std::string> steps_done_to_the_shell() {
   return steps;
 }
 
+// To stop at a step that names the shell by %.
+std::string stop_at(std::string step, pid_t shell) {
+  return step.replace(step.find('%'), 1, std::to_string(shell)) + "=stop";
+}
+
 // Kills grab's processes that have stopped at their step, and, since each guard would stop there,
 // whoever would start another one.
 void kill_stopped() {
@@ -129,9 +134,7 @@ TEST_F(HandOver, LeavesAShellThatWorksWhoeverIsKilledInIt) {
   for (const std::string& step : steps) {
     SCOPED_TRACE(step);
     InnerShell shell;
-    std::string name = step;
-    name.replace(name.find('%'), 1, std::to_string(shell.inner));
-    FaultyGrab grab(name + "=stop", shell.grab_arguments());
+    FaultyGrab grab(stop_at(step, shell.inner), shell.grab_arguments());
     grab.wait_for_stop();
     const Meanwhile killing(kill_stopped);
     EXPECT_TRUE(wait_until([&] { return (grab.terminal().modes().c_lflag & ISIG) == 0; }))
@@ -153,9 +156,7 @@ TEST_F(HandOver, LeavesAShellWithItsJobsWhereOneTracerIsKilledInIt) {
       break;  // from here on they are the guard's
     SCOPED_TRACE(step);
     InnerShell shell;
-    std::string name = step;
-    name.replace(name.find('%'), 1, std::to_string(shell.inner));
-    FaultyGrab grab(name + "=stop", shell.grab_arguments());
+    FaultyGrab grab(stop_at(step, shell.inner), shell.grab_arguments());
     grab.wait_for_stop();
     ASSERT_TRUE(wait_until([] { return stopped_tracer().has_value(); })) << grab.said();
     ::kill(*stopped_tracer(), SIGKILL);
