@@ -36,7 +36,7 @@ struct ControlSequence {
     kUnfinished,
     kWhole,
     kMixed,   ///< whole, with control characters in it, which are carried out before it
-    kBroken,  ///< what follows does not belong there: nothing comes of it
+    kBroken,  ///< what follows does not belong there: nothing but the former comes of it
   } kind = Kind::kUnfinished;
 };
 
@@ -73,10 +73,6 @@ std::size_t next_special(std::string_view bytes, std::size_t at) {
   while (at < bytes.size() && bytes[at] != kEsc && !is_shift(bytes[at]) && (bytes[at] & 0x80) == 0)
     ++at;
   return at;
-}
-
-bool is_printable(char byte) {
-  return byte >= 0x20 && byte < 0x7f;
 }
 
 bool is_control(char byte) {
@@ -457,24 +453,20 @@ std::string InputFilter::translate(std::string_view bytes, const Emulator& to) {
     return "";
   if (bytes[1] != '[')
     return translate_escape(bytes);
-  switch (control_sequence(bytes).kind) {
-    case ControlSequence::Kind::kWhole:
-      if (bytes.ends_with("!p"))  // DECSTR
-        charsets_.reset();
-      return translate_sequence(bytes, to);
-    case ControlSequence::Kind::kMixed: {
-      std::string controls, sequence = "\x1b[";
-      for (const char byte : bytes.substr(2)) {
-        if (is_shift(byte))
-          charsets_.shift(byte == kShiftOut ? 1 : 0);
-        else
-          (is_control(byte) ? controls : sequence) += byte;
-      }
-      return controls + translate(sequence, to);
-    }
-    default:
-      return "";
+  const ControlSequence::Kind kind = control_sequence(bytes).kind;
+  if (kind == ControlSequence::Kind::kWhole) {
+    if (bytes.ends_with("!p"))  // DECSTR
+      charsets_.reset();
+    return translate_sequence(bytes, to);
   }
+  std::string controls, sequence = "\x1b[";
+  for (const char byte : bytes.substr(2)) {
+    if (is_shift(byte))
+      charsets_.shift(byte == kShiftOut ? 1 : 0);
+    else
+      (is_control(byte) ? controls : sequence) += byte;
+  }
+  return kind == ControlSequence::Kind::kMixed ? controls + translate(sequence, to) : controls;
 }
 
 std::string InputFilter::translate_escape(std::string_view sequence) {

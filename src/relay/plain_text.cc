@@ -4,15 +4,13 @@
 #include <algorithm>
 #include <cstring>
 
+#include "relay/utf8.h"
+
 namespace grab::relay {
 namespace {
 
 constexpr char kEsc = '\x1b', kShiftOut = '\x0e', kShiftIn = '\x0f';
 constexpr std::size_t kBlock = 512;
-
-bool is_printable(char byte) {
-  return byte >= 0x20 && byte < 0x7f;
-}
 
 // The size of the SGR or EL sequence at the front; 0 if there is none, or not all of it.
 std::size_t sequence_size(std::string_view bytes) {

@@ -195,6 +195,11 @@ TEST(Screen, IsNotConfusedByWhatLibvtermDoesNotKnow) {
       << "reset";
 }
 
+TEST(Screen, ControlCharactersInASequenceThatBreaksOffAreCarriedOut) {
+  EXPECT_EQ(after("one\x1b[3\r\n\x1b[mtwo"), "one\ntwo\n");
+  EXPECT_EQ(after("\x1b)0\x1b[3\x0e\x1b[mq"), "\xe2\x94\x80\n");
+}
+
 TEST(Screen, SurvivesMoreParametersThanLibvtermHasRoomFor) {
   std::string many = "1";
   for (int i = 0; i < 60; ++i)

@@ -104,6 +104,8 @@ void ScreenTracker::follow(std::string_view bytes) {
 
 // Only the last shift of a run counts.
 void ScreenTracker::follow_shifts(std::string_view text) {
+  if (single_shift_ != 0 && std::any_of(text.begin(), text.end(), is_printable))
+    single_shift_ = 0;
   const void* out = memrchr(text.data(), kShiftOut, text.size());
   const void* in = memrchr(text.data(), kShiftIn, text.size());
   if (out != nullptr || in != nullptr)
@@ -185,6 +187,12 @@ void ScreenTracker::escape_byte(unsigned char byte) {
       break;
     case 'Z':  // DECID
       queries_.push_back({pending_begin_, followed_});
+      break;
+    case 'N':  // SS2
+      single_shift_ = 2;
+      break;
+    case 'O':  // SS3
+      single_shift_ = 3;
       break;
     case 'n':  // LS2
       shift_ = 2;
@@ -374,7 +382,7 @@ void ScreenTracker::soft_reset() {
   set_private_mode(kLeftRightMargins, false);
   keypad_ = attributes_ = margins_ = insert_ = false;
   charsets_.fill('B');
-  shift_ = 0;
+  shift_ = single_shift_ = 0;
 }
 
 void ScreenTracker::full_reset() {
@@ -383,7 +391,7 @@ void ScreenTracker::full_reset() {
   keypad_ = attributes_ = saved_attributes_ = margins_ = tab_stops_ = insert_ = newline_mode_ =
       link_ = false;
   charsets_.fill('B');
-  shift_ = 0;
+  shift_ = single_shift_ = 0;
   keyboards_ = {};
   colours_ = {};
 }
@@ -420,6 +428,8 @@ std::string ScreenTracker::undo() const {
   }
   if (shift_ != 0)
     out += '\x0f';
+  if (single_shift_ != 0)
+    out += " \b";  // nothing else takes it away
   if (margins_ || left_right_margins()) {
     out += origin_mode() ? "\x1b[r"
                          : "\x1b"
@@ -490,6 +500,8 @@ std::string ScreenTracker::charsets() const {
     out += static_cast<char>(kShiftOut);
   else if (shift_ != 0)
     out += shift_ == 2 ? "\x1bn" : "\x1bo";
+  if (single_shift_ != 0)
+    out += single_shift_ == 2 ? "\x1bN" : "\x1bO";
   return out;
 }
 

@@ -130,6 +130,7 @@ class ScreenTracker {
   bool link_ = false;                                    // an OSC 8 is open
   std::array<char, 4> charsets_ = {'B', 'B', 'B', 'B'};  // the final byte of G0 to G3
   unsigned shift_ = 0;                                   // which of them is in use
+  unsigned single_shift_ = 0;                            // which the next character is of; 0: none
   std::array<KeyboardFlags, 2> keyboards_;               // of the main and the alternate screen
   std::array<std::string, 3> colours_;                   // OSC 10, 11, 12, where they were set
   std::string title_;

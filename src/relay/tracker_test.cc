@@ -124,6 +124,16 @@ TEST(ScreenTracker, UndoesAndSetsAgainWhatChangesTextAndKeys) {
   EXPECT_EQ(after("\x1b[4h\x1b[4l\x1b(0\x1b(B\x0e\x0f\x1b[3 q\x1b[ q\x1b[>1u\x1b[<u").undo(), "");
 }
 
+TEST(ScreenTracker, AShiftForOneCharacterWaitsForIt) {
+  EXPECT_EQ(after("\x1b*0\x1bN").redo(), "\x1b*0\x1bN");
+  EXPECT_EQ(after("\x1bO\r\n\x1b[1;31m\x1b[m\x1b]0;title\x07").redo(), "\x1bO");
+  EXPECT_EQ(after("\x1bN").undo(), " \b");
+  for (const char* gone : {"\x1bNx", "\x1bO ", "\x1bN\x1b[!p",
+                           "\x1bN\x1b"
+                           "c"})
+    EXPECT_EQ(after(gone).redo() + after(gone).undo(), "") << gone;
+}
+
 TEST(ScreenTracker, EachScreenHasItsKeyboardFlags) {
   ScreenTracker tracker = after("\x1b[=1u\x1b[?1049h\x1b[>5u");
   EXPECT_EQ(tracker.undo(), "\x1b[<1u\x1b[?1049l\x1b[=0u");

@@ -19,5 +19,9 @@ struct Utf8Character {
 /// How many bytes at the end are the beginning of a character.
 [[nodiscard]] std::size_t unfinished_utf8(std::string_view bytes);
 void append_utf8(std::string& out, char32_t code);
+/// ASCII that is drawn.
+[[nodiscard]] constexpr bool is_printable(char byte) {
+  return byte >= 0x20 && byte < 0x7f;
+}
 
 }  // namespace grab::relay
