@@ -11,6 +11,8 @@
 #include <fstream>
 #include <string>
 
+#include "arch/kept_code.h"
+
 namespace grab::arch {
 namespace {
 
@@ -128,6 +130,33 @@ std::size_t mapping_size(std::uint64_t address) {
   return 0;
 }
 
+// Also a margin: the last string of the image ends with a zero.
+constexpr std::size_t kAlignment = 8;
+
+template <class Header>
+std::size_t end_of_sections(std::span<const std::byte> image) {
+  Header header{};
+  std::memcpy(&header, image.data(), std::min(image.size(), sizeof header));
+  return header.e_shoff + std::size_t{header.e_shnum} * header.e_shentsize;
+}
+
+/// Where an ELF image ends by what it says of itself; 0 if it is none.
+std::size_t end_of_image(std::span<const std::byte> image) {
+  if (image.size() < sizeof(Elf64_Ehdr) || std::memcmp(image.data(), ELFMAG, SELFMAG) != 0)
+    return 0;
+  return image[EI_CLASS] == std::byte{ELFCLASS32} ? end_of_sections<Elf32_Ehdr>(image)
+                                                  : end_of_sections<Elf64_Ehdr>(image);
+}
+
+VdsoTail tail_behind(std::size_t used, std::size_t size) {
+  used = (used + kAlignment) & ~(kAlignment - 1);
+  return used < size ? VdsoTail{used, size - used} : VdsoTail{};
+}
+
+bool is_zero(std::byte byte) {
+  return byte == std::byte{0};
+}
+
 }  // namespace
 
 // Kernel: the vDSO is a whole number of pages, the same image in every process of one kind, and the
@@ -138,21 +167,22 @@ VdsoTail vdso_tail() {
   const std::size_t size = base == 0 ? 0 : mapping_size(base);
   if (size == 0)
     return {};
-  const auto* image =
-      reinterpret_cast<const std::byte*>(base);  // NOLINT: an address from the kernel
-  Elf64_Ehdr header;
-  std::memcpy(&header, image, sizeof header);
-  std::size_t used = size;
-  while (used > 0 && image[used - 1] == std::byte{0})
-    used--;
-  used = std::max<std::size_t>(used,
-                               header.e_shoff + std::size_t{header.e_shnum} * header.e_shentsize);
-  constexpr std::size_t kAlignment =
-      16;  // also a margin: the last string of the image ends with a zero
-  used = (used + kAlignment) & ~(kAlignment - 1);
-  if (used >= size)
+  const std::span image(reinterpret_cast<const std::byte*>(base), size);  // NOLINT: of the kernel's
+  const auto last = std::find_if_not(image.rbegin(), image.rend(), is_zero);
+  const auto used = static_cast<std::size_t>(image.rend() - last);
+  return tail_behind(std::max(used, end_of_image(image)), size);
+}
+
+VdsoTail vdso_tail_of(std::span<const std::byte> image) {
+  const std::size_t end = end_of_image(image);
+  if (end == 0 || end >= image.size())
     return {};
-  return VdsoTail{used, size - used};
+  const VdsoTail tail = tail_behind(end, image.size());
+  auto bytes = image.subspan(std::min<std::size_t>(tail.offset, image.size()), tail.size);
+  while (bytes.size() >= kKeptCodeSize && is_kept_code(bytes.last(kKeptCodeSize)))
+    bytes = bytes.first(bytes.size() - kKeptCodeSize);
+  const bool is_free = std::all_of(bytes.begin(), bytes.end(), is_zero);
+  return is_free || begins_with_batch_code(bytes) ? tail : VdsoTail{};
 }
 
 }  // namespace grab::arch

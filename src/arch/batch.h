@@ -24,6 +24,7 @@ namespace grab::arch {
 struct Registers {
   static constexpr std::size_t kWords = 27;
   std::array<std::uint64_t, kWords> words{};
+  bool in_i386_call = false;  ///< the call that it is in, if any, was made as 32-bit programs do
   friend bool operator==(const Registers&, const Registers&) = default;
 };
 
@@ -66,7 +67,10 @@ inline constexpr std::size_t kPackedCallSize = 24;
 [[nodiscard]] std::vector<std::byte> batch_code(const Registers& resume, bool was_stopped = false);
 /// What batch_code() was told.
 [[nodiscard]] bool was_stopped(std::span<const std::byte> code);
+/// Bytes of the longest, which is that of 64-bit programs.
 [[nodiscard]] std::size_t batch_code_size();
+/// Whether a batch_code() lies there, whatever it was to resume at.
+[[nodiscard]] bool begins_with_batch_code(std::span<const std::byte> bytes);
 
 struct BatchEntry {
   std::uint64_t code = 0;        ///< where batch_code() lies
@@ -110,9 +114,12 @@ struct BatchFailure {
 /// Whether the process was stopped inside a system call (and not between two instructions of its
 /// own).
 [[nodiscard]] bool in_system_call(const Registers& regs);
-/// Whether these registers are those of a 64-bit program (an NT_PRSTATUS of a 32-bit one is
-/// shorter).
-[[nodiscard]] bool is_native(const Registers& regs, std::size_t regset_bytes);
+/// Whether they are those of code that a batch can come back to: 64-bit, or 32-bit of the usual
+/// kind (and not of a segment that the program has made with modify_ldt(2)).
+[[nodiscard]] bool runs_usual_code(const Registers& regs);
+/// Whether the code that they are those of can come from, and go to, an address: 32-bit code has
+/// none beyond 4 GiB.
+[[nodiscard]] bool reaches(const Registers& regs, std::uint64_t address);
 
 /// The wait call that a process is entering (at a syscall-enter-stop), for telling a shell.
 struct WaitCall {
@@ -122,8 +129,17 @@ struct WaitCall {
   int options = 0;
   std::uint64_t status = 0;  ///< address: wait4 int*, waitid siginfo_t*; may be 0
   std::uint64_t rusage = 0;  ///< address, may be 0
+  bool by_i386 = false;      ///< what lies at these addresses is laid out as in 32-bit programs
 };
 [[nodiscard]] std::optional<WaitCall> entering_wait(const Registers& at_entry);
+struct ChildEnd {
+  pid_t pid = 0;
+  uid_t uid = 0;
+  int wait_status = 0;
+};
+/// What is to be written to WaitCall::status; and the size of what is at WaitCall::rusage.
+[[nodiscard]] std::vector<std::byte> wait_result(const WaitCall& wait, const ChildEnd& end);
+[[nodiscard]] std::size_t rusage_size(const WaitCall& wait);
 /// Whether a thread that was interrupted, not one that enters, sleeps until a child changes state
 /// or a signal comes: wait4(2) and waitid(2) that block, sigsuspend(2), sigtimedwait(2), pause(2),
 /// and futex(2), by which a handler (fish) or another thread (nushell) wakes it.
@@ -169,10 +185,12 @@ struct TerminalUse {
 /// Where the batch may lie in a process: the unused end of its vDSO.
 struct VdsoTail {
   std::uint64_t offset = 0;  ///< from the start of the vDSO
-  std::size_t size = 0;      ///< bytes
+  std::size_t size = 0;      ///< bytes; 0 if there is no room
 };
-/// Found in our own vDSO, which the kernel shares with every 64-bit process. Size 0 if there is
-/// none.
+/// Found in our own vDSO, which the kernel shares with every 64-bit process.
 [[nodiscard]] VdsoTail vdso_tail();
+/// The same of a whole vDSO of 32- or 64-bit programs, read from a process. Size 0 also if its end
+/// holds anything but zeros or what a grab has left there.
+[[nodiscard]] VdsoTail vdso_tail_of(std::span<const std::byte> image);
 
 }  // namespace grab::arch

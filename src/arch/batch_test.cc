@@ -3,80 +3,15 @@
 // everything back.
 #include "arch/batch.h"
 
-#include <elf.h>
 #include <sys/auxv.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
-#include <sys/ptrace.h>
-#include <sys/syscall.h>
-#include <sys/uio.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <cerrno>
-#include <csignal>
-#include <cstring>
 
-#include <gtest/gtest.h>
+#include "arch/test_tracee.h"
 
 namespace grab::arch {
 namespace {
-
-/// A tracee of ours that spins over a register pattern until it is told to end.
-class SpinningTracee {
- public:
-  SpinningTracee() {
-    page_ =
-        mmap(nullptr, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    pid_ = fork();
-    if (pid_ == 0) {
-      ptrace(PTRACE_TRACEME, 0, 0, 0);
-      raise(SIGSTOP);
-      for (;;)
-        asm volatile("pause");
-    }
-    wait_stop();
-  }
-  ~SpinningTracee() {
-    kill(pid_, SIGKILL);
-    waitpid(pid_, nullptr, 0);
-    munmap(page_, 4096);
-  }
-  SpinningTracee(const SpinningTracee&) = delete;
-  SpinningTracee& operator=(const SpinningTracee&) = delete;
-
-  int wait_stop() {
-    int status = 0;
-    waitpid(pid_, &status, 0);
-    return WIFSTOPPED(status) ? WSTOPSIG(status) : -1;
-  }
-  Registers registers() {
-    Registers regs;
-    iovec io{regs.words.data(), sizeof regs.words};
-    EXPECT_EQ(ptrace(PTRACE_GETREGSET, pid_, NT_PRSTATUS, &io), 0);
-    EXPECT_TRUE(is_native(regs, io.iov_len));
-    return regs;
-  }
-  void set(Registers regs) {
-    iovec io{regs.words.data(), sizeof regs.words};
-    EXPECT_EQ(ptrace(PTRACE_SETREGSET, pid_, NT_PRSTATUS, &io), 0);
-  }
-  void go() { EXPECT_EQ(ptrace(PTRACE_CONT, pid_, 0, 0), 0); }
-  std::uint64_t code() const { return reinterpret_cast<std::uint64_t>(page_); }
-  std::uint64_t table() const { return code() + 1024; }
-  void write(std::uint64_t address, const std::vector<std::byte>& bytes) {
-    std::memcpy(reinterpret_cast<void*>(address), bytes.data(), bytes.size());
-  }
-  pid_t pid() const { return pid_; }
-  Call stop() const {
-    return Call{
-        .number = SYS_tgkill, .args = {{{pid_}, {pid_}, {SIGSTOP}, {}}}, .any_result = true};
-  }
-
- private:
-  void* page_ = nullptr;
-  pid_t pid_ = 0;
-};
 
 Call call(std::uint16_t number, std::array<Argument, 4> args, std::int32_t expected) {
   return Call{.number = number, .args = args, .expected = expected};

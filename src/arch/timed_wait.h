@@ -26,7 +26,7 @@ struct TimedWait {
 };
 
 /// What a stopped thread was waiting for at most, if it is about to be told EINTR; nothing if it is
-/// in another call, or in one without a timeout.
+/// in another call, in one without a timeout, or in a 32-bit one.
 [[nodiscard]] std::optional<TimedWait> timed_wait(const Registers& stopped);
 
 /// For a thread that is at a timed_wait(): code that waits on, for `rest` where the timeout has an

@@ -1,31 +1,40 @@
 // SPDX-License-Identifier: MIT
 // The batch on x86_64: registers, restarts of system calls, and the code itself.
-#include <linux/io_uring.h>
-#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <sys/user.h>
-#include <sys/wait.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 
-#include "arch/batch.h"
+#include "arch/i386_rest.h"
+#include "arch/made_call.h"
 #include "arch/short_write.h"
-#include "arch/timed_wait.h"
 #include "arch/x86_64_registers.h"
 
 namespace grab::arch {
 
-// The batch code. rbx: the next call; rbp: base of the addresses (the start of the table); r12: the
-// call to go to on failure; r13, r14: the failed call and its result; r8: the table to go on with
-// after a call that leaves the page. It touches no memory but the table, and no register that
-// restore does not put back. The flags: OF by an addition that overflows or not, the others by
-// sahf; system calls and this code change no others.
+// The batch code. rbx: the next call; rbp: base of the addresses (the start of the table); rsi: the
+// call to go to on failure, kept in r12; rdi: the table to go on with after a call that leaves the
+// page, kept in r8; r13, r14: the failed call and its result. It touches no memory but the table,
+// and no register that restore does not put back. The flags: OF by an addition that overflows or
+// not, the others by sahf; system calls and this code change no others.
+//
+// 32-bit programs run the same code, as what it is, and make the same 64-bit calls: nothing of the
+// table depends on what the process is.
+// Kernel: which code a thread runs, and with it which calls it makes, is a matter of its code
+// segment alone, which a tracer may set, and a far jump changes back -> cs is that of 64-bit code
+// at the entry, and the last jump is a far one. No other segment register is touched. Only the low
+// halves of the first eight registers go through the signal frame of a 32-bit program, hence what
+// is handed over in which. Source: arch/x86/entry/entry_64.S, arch/x86/kernel/signal_32.c; seen.
 asm(R"(
   .pushsection .rodata
   .intel_syntax noprefix
 grab_batch_begin:
+  mov r12, rsi
+  mov r8, rdi
+  xor r9d, r9d
+  xor r13d, r13d
 0:movzx r15d, word ptr [rbx+2]
   test r15b, 0x80
   jnz 8f
@@ -74,7 +83,8 @@ grab_batch_begin:
   mov eax, 3
   syscall
   jmp 0b
-8:.byte 0xb8                # mov eax, imm32: AH the low flags, AL 0x7f to set OF, 0 to clear it
+8:.byte 0xb8                # mov eax, imm32: AH the low flags, AL 0x7f to set OF, 0 to clear it,
+                            # bit 16 no flag: whether the process was stopped before
 grab_batch_flags:
   .long 0
   add al, 1
@@ -98,9 +108,21 @@ grab_batch_registers:
   notrack jmp qword ptr [rip]
 grab_batch_resume:
   .quad 0
-grab_batch_mark:            # not code: whether the process was stopped before
-  .quad 0
 grab_batch_end:
+grab_batch_registers32:
+  mov eax, 0x11223344
+  mov ebx, 0x11223344
+  mov ecx, 0x11223344
+  mov edx, 0x11223344
+  mov esi, 0x11223344
+  mov edi, 0x11223344
+  mov ebp, 0x11223344
+  .byte 0xff, 0x2d            # jmp fword ptr [rip]
+  .long 0
+grab_batch_resume32:
+  .long 0
+  .word 0
+grab_batch_end32:
   .att_syntax
   .popsection
 )");
@@ -133,37 +155,32 @@ grab_rest_end:
 )");
 
 extern "C" {
-extern const std::byte grab_rest_begin[];       // NOLINT: labels of the code above
-extern const std::byte grab_rest_back[];        // NOLINT
-extern const std::byte grab_rest_count[];       // NOLINT
-extern const std::byte grab_rest_result[];      // NOLINT
-extern const std::byte grab_rest_return[];      // NOLINT
-extern const std::byte grab_rest_end[];         // NOLINT
-extern const std::byte grab_batch_begin[];      // NOLINT: labels of the code above
-extern const std::byte grab_batch_flags[];      // NOLINT
-extern const std::byte grab_batch_registers[];  // NOLINT
-extern const std::byte grab_batch_resume[];     // NOLINT
-extern const std::byte grab_batch_mark[];       // NOLINT
-extern const std::byte grab_batch_end[];        // NOLINT
+extern const std::byte grab_rest_begin[];         // NOLINT: labels of the code above
+extern const std::byte grab_rest_back[];          // NOLINT
+extern const std::byte grab_rest_count[];         // NOLINT
+extern const std::byte grab_rest_result[];        // NOLINT
+extern const std::byte grab_rest_return[];        // NOLINT
+extern const std::byte grab_rest_end[];           // NOLINT
+extern const std::byte grab_batch_begin[];        // NOLINT: labels of the code above
+extern const std::byte grab_batch_flags[];        // NOLINT
+extern const std::byte grab_batch_registers[];    // NOLINT
+extern const std::byte grab_batch_resume[];       // NOLINT
+extern const std::byte grab_batch_end[];          // NOLINT
+extern const std::byte grab_batch_registers32[];  // NOLINT
+extern const std::byte grab_batch_resume32[];     // NOLINT
+extern const std::byte grab_batch_end32[];        // NOLINT
 }
 
 namespace {
 
 constexpr std::uint64_t kCarryToSign = 0xff;  // CF PF AF ZF SF: what sahf sets
 constexpr std::uint64_t kOverflow = 1U << 11U;
-constexpr std::uint64_t kUserCode64 = 0x33;
+constexpr std::uint64_t kUserCode64 = 0x33;  // arch/x86/include/asm/segment.h
+constexpr std::uint64_t kUserCode32 = 0x23;
 constexpr std::uint64_t kLongestWrite = 0x7ffff000;  // write(2): no call transfers more
 
-/// Whether the call that returned -EINTR had no timeout, so that making it again is what the
-/// program expects.
-bool waits_without_timeout(const Registers& stopped) {
-  const user_regs_struct regs = unpack(stopped);
-  const auto number = static_cast<std::int64_t>(regs.orig_rax);
-  // With an extended argument it may have a timeout. Where it has submitted calls it is not
-  // interrupted. Source: io_uring_enter(2).
-  if (number == SYS_io_uring_enter)
-    return (regs.r10 & IORING_ENTER_EXT_ARG) == 0;
-  return number == SYS_semop || (may_be_timed_wait(number) && !timed_wait(stopped));
+std::uint32_t low(std::uint64_t value) {
+  return static_cast<std::uint32_t>(value);
 }
 
 }  // namespace
@@ -172,41 +189,80 @@ std::size_t batch_code_size() {
   return static_cast<std::size_t>(grab_batch_end - grab_batch_begin);
 }
 
-std::vector<std::byte> batch_code(const Registers& resume, bool was_stopped) {
-  const user_regs_struct regs = unpack(resume);
-  std::vector<std::byte> code(grab_batch_begin, grab_batch_end);
+bool begins_with_batch_code(std::span<const std::byte> bytes) {
+  const std::span fixed(grab_batch_begin, grab_batch_flags);
+  return bytes.size() >= fixed.size() && std::equal(fixed.begin(), fixed.end(), bytes.begin());
+}
+
+namespace {
+
+// Where the upper half of the constant for the flags lies, which is no flag.
+std::size_t mark_offset() {
+  return static_cast<std::size_t>(grab_batch_flags - grab_batch_begin) + 2;
+}
+
+/// What a batch does whatever it resumes at, up to the registers.
+std::vector<std::byte> code_up_to_registers(const user_regs_struct& regs, bool was_stopped) {
+  std::vector<std::byte> code(grab_batch_begin, grab_batch_registers);
   const std::uint64_t al = (regs.eflags & kOverflow) != 0 ? 0x7f : 0;
   store(code.data() + (grab_batch_flags - grab_batch_begin),
         (regs.eflags & kCarryToSign) << 8U | al, sizeof(std::uint32_t));
-  // In the order of the code; each is an immediate of eight bytes behind two bytes of instruction.
+  code[mark_offset()] = std::byte{was_stopped};
+  return code;
+}
+
+/// The end of a batch in a 32-bit program: each register is an immediate of four bytes behind one
+/// of instruction.
+std::vector<std::byte> end_in_32_bit_code(const user_regs_struct& regs) {
+  std::vector<std::byte> code(grab_batch_registers32, grab_batch_end32);
+  std::byte* at = code.data();
+  for (const auto value : {regs.rax, regs.rbx, regs.rcx, regs.rdx, regs.rsi, regs.rdi, regs.rbp}) {
+    store(at + 1, value, sizeof(std::uint32_t));
+    at += 1 + sizeof(std::uint32_t);
+  }
+  std::byte* const target = code.data() + (grab_batch_resume32 - grab_batch_registers32);
+  store(target, regs.rip, sizeof(std::uint32_t));
+  store(target + sizeof(std::uint32_t), regs.cs, sizeof(std::uint16_t));
+  return code;
+}
+
+/// The same where each is an immediate of eight bytes behind two.
+std::vector<std::byte> end_in_64_bit_code(const user_regs_struct& regs) {
+  std::vector<std::byte> code(grab_batch_registers, grab_batch_end);
   const std::array values = {regs.rax, regs.rbx, regs.rcx, regs.rdx, regs.rsi,
                              regs.rdi, regs.rbp, regs.r8,  regs.r9,  regs.r10,
                              regs.r11, regs.r12, regs.r13, regs.r14, regs.r15};
-  std::byte* at = code.data() + (grab_batch_registers - grab_batch_begin);
+  std::byte* at = code.data();
   for (const auto value : values) {
     store(at + 2, value, sizeof(std::uint64_t));
     at += 2 + sizeof(std::uint64_t);
   }
-  store(code.data() + (grab_batch_resume - grab_batch_begin), regs.rip, sizeof(std::uint64_t));
-  store(code.data() + (grab_batch_mark - grab_batch_begin), was_stopped ? 1 : 0, 1);
+  store(code.data() + (grab_batch_resume - grab_batch_registers), regs.rip, sizeof(std::uint64_t));
+  return code;
+}
+
+}  // namespace
+
+std::vector<std::byte> batch_code(const Registers& resume, bool was_stopped) {
+  const user_regs_struct regs = unpack(resume);
+  std::vector<std::byte> code = code_up_to_registers(regs, was_stopped);
+  const auto end = regs.cs == kUserCode32 ? end_in_32_bit_code(regs) : end_in_64_bit_code(regs);
+  code.insert(code.end(), end.begin(), end.end());
   return code;
 }
 
 bool was_stopped(std::span<const std::byte> code) {
-  const auto mark = static_cast<std::size_t>(grab_batch_mark - grab_batch_begin);
-  return code.size() > mark && code[mark] == std::byte{1};
+  return code.size() > mark_offset() && code[mark_offset()] == std::byte{1};
 }
 
 Registers enter_batch(const Registers& stopped, const BatchEntry& entry) {
   user_regs_struct regs = unpack(stopped);
   regs.rip = entry.code;
+  regs.cs = kUserCode64;
   regs.rbx = entry.table + entry.first_call * kPackedCallSize;
   regs.rbp = entry.table;
-  regs.r12 = entry.table + entry.failure_call * kPackedCallSize;
-  regs.r13 = 0;
-  regs.r14 = 0;
-  regs.r8 = entry.far_table;
-  regs.r9 = 0;
+  regs.rsi = entry.table + entry.failure_call * kPackedCallSize;
+  regs.rdi = entry.far_table;
   regs.rax = 0;
   // Kernel: with orig_rax negative the kernel takes the stop for one outside a system call and
   // leaves rax and rip alone. Source: arch/x86/kernel/signal.c arch_do_signal_or_restart.
@@ -227,14 +283,20 @@ std::uint64_t batch_position(const Registers& at_stop) {
 
 Registers resume_by_kernel(const Registers& stopped) {
   user_regs_struct regs = unpack(stopped);
-  if (static_cast<std::int64_t>(regs.rax) == -EINTR && waits_without_timeout(stopped))
+  if (in_system_call(stopped) && static_cast<std::int64_t>(regs.rax) == -EINTR &&
+      waits_without_timeout(made_call(stopped))) {
     regs.rax = static_cast<std::uint64_t>(kRestartNoHand);
-  return pack(regs);
+  }
+  return pack(regs, stopped.in_i386_call);
 }
 
+// Kernel: a call that came in by sysenter or syscall from the vDSO of a 32-bit program comes back
+// to an address behind an int 0x80, with the registers that this takes -> all are made again by two
+// bytes less. Source: arch/x86/entry/vdso/vdso32/system_call.S.
 Registers resume_by_itself(const Registers& stopped) {
+  constexpr std::uint64_t kRestartSyscallI386 = 0;
   user_regs_struct regs = unpack(resume_by_kernel(stopped));
-  if (static_cast<std::int64_t>(regs.orig_rax) < 0)
+  if (!in_system_call(stopped))
     return pack(regs);
   switch (static_cast<std::int64_t>(regs.rax)) {
     case kRestartSys:
@@ -244,7 +306,7 @@ Registers resume_by_itself(const Registers& stopped) {
       regs.rip -= kSyscallInstructionSize;
       break;
     case kRestartBlock:
-      regs.rax = SYS_restart_syscall;
+      regs.rax = stopped.in_i386_call ? kRestartSyscallI386 : SYS_restart_syscall;
       regs.rip -= kSyscallInstructionSize;
       break;
     default:
@@ -256,16 +318,27 @@ Registers resume_by_itself(const Registers& stopped) {
 
 std::optional<ShortWrite> short_write(const Registers& stopped) {
   const user_regs_struct regs = unpack(stopped);
+  const auto [number, args] = made_call(stopped);
   const auto written = static_cast<std::int64_t>(regs.rax);
-  const auto asked = static_cast<std::int64_t>(std::min<std::uint64_t>(regs.rdx, kLongestWrite));
-  if (regs.orig_rax != SYS_write || written <= 0 || written >= asked)
+  const auto asked = static_cast<std::int64_t>(std::min<std::uint64_t>(args[2], kLongestWrite));
+  if (number != SYS_write || written <= 0 || written >= asked)
     return std::nullopt;
-  return ShortWrite{static_cast<int>(regs.rdi), static_cast<std::int32_t>(written)};
+  if (stopped.in_i386_call != (regs.cs == kUserCode32))
+    return std::nullopt;  // the code for the rest is of the kind that makes such calls
+  return ShortWrite{static_cast<int>(args[0]), static_cast<std::int32_t>(written)};
 }
 
 std::vector<std::byte> rest_code(const Registers& stopped) {
   const user_regs_struct regs = unpack(stopped);
   std::vector<std::byte> code(grab_rest_begin, grab_rest_end);
+  if (stopped.in_i386_call) {
+    code = i386_rest_code({.buffer = low(regs.rcx),
+                           .count = low(regs.rdx),
+                           .written = low(regs.rax),
+                           .resume_at = low(regs.rip)});
+    code.resize(kKeptCodeSize);
+    return code;
+  }
   const auto fill = [&](const std::byte* behind, std::uint64_t value, std::size_t size) {
     store(code.data() + (behind - grab_rest_begin) - size, value, size);
   };
@@ -281,17 +354,20 @@ std::vector<std::byte> rest_code(const Registers& stopped) {
 bool is_rest_code(std::span<const std::byte> bytes) {
   const auto up_to_constant =
       static_cast<std::size_t>(grab_rest_back - grab_rest_begin) - sizeof(std::int32_t);
-  return bytes.size() >= up_to_constant &&
-         std::equal(grab_rest_begin, grab_rest_begin + up_to_constant, bytes.begin());
+  const bool is_native =
+      bytes.size() >= up_to_constant &&
+      std::equal(grab_rest_begin, grab_rest_begin + up_to_constant, bytes.begin());
+  return is_native || is_i386_rest_code(bytes);
 }
 
 Registers write_the_rest(const Registers& stopped, std::uint64_t code) {
   user_regs_struct regs = unpack(stopped);
-  regs.rsi += regs.rax;
+  auto& buffer = stopped.in_i386_call ? regs.rcx : regs.rsi;
+  buffer += regs.rax;
   regs.rdx -= regs.rax;
   regs.rip = code + kSyscallInstructionSize;
   regs.rax = static_cast<std::uint64_t>(kRestartSys);
-  return pack(regs);
+  return pack(regs, stopped.in_i386_call);
 }
 
 std::uint64_t instruction_pointer(const Registers& regs) {
@@ -301,131 +377,57 @@ std::uint64_t instruction_pointer(const Registers& regs) {
 Registers with_instruction_pointer(const Registers& regs, std::uint64_t ip) {
   user_regs_struct out = unpack(regs);
   out.rip = ip;
-  return pack(out);
+  return pack(out, regs.in_i386_call);
 }
 
 bool in_system_call(const Registers& regs) {
   return static_cast<std::int64_t>(unpack(regs).orig_rax) >= 0;
 }
 
-bool is_native(const Registers& regs, std::size_t regset_bytes) {
-  return regset_bytes == sizeof(user_regs_struct) && unpack(regs).cs == kUserCode64;
+bool runs_usual_code(const Registers& regs) {
+  const std::uint64_t cs = unpack(regs).cs;
+  return cs == kUserCode64 || cs == kUserCode32;
+}
+
+bool reaches(const Registers& regs, std::uint64_t address) {
+  return unpack(regs).cs != kUserCode32 || address == low(address);
+}
+
+// Kernel: what an i386 call returns is sign-extended in rax, and its number is not extended; so it
+// is what the kernel compares with when the registers are put back after a batch of 64-bit calls.
+// Source: arch/x86/include/asm/syscall.h syscall_get_error.
+MadeCall made_call(const Registers& regs) {
+  const user_regs_struct in = unpack(regs);
+  if (static_cast<std::int64_t>(in.orig_rax) < 0)
+    return {};
+  if (regs.in_i386_call) {
+    return from_i386(low(in.orig_rax), {low(in.rbx), low(in.rcx), low(in.rdx), low(in.rsi),
+                                        low(in.rdi), low(in.rbp)});
+  }
+  return {static_cast<std::int64_t>(in.orig_rax), {in.rdi, in.rsi, in.rdx, in.r10, in.r8, in.r9}};
 }
 
 // Kernel: at a syscall-enter-stop rax is -ENOSYS. Source: ptrace(2), "Syscall-stops".
-std::optional<WaitCall> entering_wait(const Registers& at_entry) {
-  const user_regs_struct regs = unpack(at_entry);
-  if (static_cast<std::int64_t>(regs.rax) != -ENOSYS)
-    return std::nullopt;
-  if (regs.orig_rax == SYS_wait4) {
-    return WaitCall{false,    0,       static_cast<pid_t>(regs.rdi), static_cast<int>(regs.rdx),
-                    regs.rsi, regs.r10};
-  }
-  if (regs.orig_rax == SYS_waitid) {
-    return WaitCall{true,
-                    static_cast<int>(regs.rdi),
-                    static_cast<pid_t>(regs.rsi),
-                    static_cast<int>(regs.r10),
-                    regs.rdx,
-                    regs.r8};
-  }
-  return std::nullopt;
-}
-
-bool sleeps_for_child(const Registers& interrupted) {
-  const user_regs_struct regs = unpack(interrupted);
-  switch (regs.orig_rax) {
-    case SYS_wait4:
-      return (regs.rdx & WNOHANG) == 0;
-    case SYS_waitid:
-      return (regs.r10 & WNOHANG) == 0;
-    case SYS_rt_sigsuspend:
-    case SYS_rt_sigtimedwait:
-    case SYS_pause:
-    case SYS_futex:
-      return true;
-    default:
-      return false;
-  }
-}
-
-bool entering_sleep(const Registers& at_entry) {
-  const user_regs_struct regs = unpack(at_entry);
-  if (static_cast<std::int64_t>(regs.rax) != -ENOSYS)
-    return false;
-  return regs.orig_rax == SYS_restart_syscall || sleeps_for_child(at_entry);
-}
-
-bool entering_read(const Registers& at_entry) {
-  const user_regs_struct regs = unpack(at_entry);
-  if (static_cast<std::int64_t>(regs.rax) != -ENOSYS)
-    return false;
-  switch (regs.orig_rax) {
-    case SYS_read:
-    case SYS_poll:
-    case SYS_ppoll:
-    case SYS_select:
-    case SYS_pselect6:
-    case SYS_epoll_wait:
-    case SYS_epoll_pwait:
-      return true;
-    default:
-      return false;
-  }
-}
-
-std::optional<KillCall> entering_kill(const Registers& at_entry) {
-  const user_regs_struct regs = unpack(at_entry);
-  if (static_cast<std::int64_t>(regs.rax) != -ENOSYS || regs.orig_rax != SYS_kill)
-    return std::nullopt;
-  return KillCall{static_cast<pid_t>(regs.rdi), static_cast<int>(regs.rsi)};
-}
-
-// The request is an unsigned int, whatever stands above it in the register.
-std::optional<ForegroundCall> entering_foreground_call(const Registers& at_entry) {
-  const user_regs_struct regs = unpack(at_entry);
-  const auto request = static_cast<unsigned>(regs.rsi);
-  if (static_cast<std::int64_t>(regs.rax) != -ENOSYS || regs.orig_rax != SYS_ioctl ||
-      (request != TIOCGPGRP && request != TIOCSPGRP))
-    return std::nullopt;
-  return ForegroundCall{request == TIOCSPGRP, static_cast<int>(regs.rdi), regs.rdx};
-}
-
-bool entering_exec(const Registers& at_entry) {
-  const user_regs_struct regs = unpack(at_entry);
-  return static_cast<std::int64_t>(regs.rax) == -ENOSYS &&
-         (regs.orig_rax == SYS_execve || regs.orig_rax == SYS_execveat);
+bool is_entering_call(const Registers& regs) {
+  return static_cast<std::int64_t>(unpack(regs).rax) == -ENOSYS;
 }
 
 std::optional<Registers> write_made_again(const Registers& at_exit) {
   user_regs_struct regs = unpack(at_exit);
-  if (static_cast<std::int64_t>(regs.rax) != kRestartSys || regs.orig_rax != SYS_write)
+  if (static_cast<std::int64_t>(regs.rax) != kRestartSys || made_call(at_exit).number != SYS_write)
     return std::nullopt;
   regs.rax = static_cast<std::uint64_t>(kRestartNoIntr);
-  return pack(regs);
-}
-
-std::optional<TerminalUse> entering_terminal_use(const Registers& at_entry) {
-  const user_regs_struct regs = unpack(at_entry);
-  if (static_cast<std::int64_t>(regs.rax) != -ENOSYS)
-    return std::nullopt;
-  const auto request = static_cast<unsigned>(regs.rsi);
-  const bool reads = regs.orig_rax == SYS_read || regs.orig_rax == SYS_readv;
-  const bool sets_modes =
-      regs.orig_rax == SYS_ioctl && (request == TCSETS || request == TCSETSW || request == TCSETSF);
-  if (!reads && !sets_modes)
-    return std::nullopt;
-  return TerminalUse{reads, static_cast<int>(regs.rdi)};
+  return pack(regs, at_exit.in_i386_call);
 }
 
 // Kernel: a call whose number is -1 at its entry is not made, and rax is returned as it stands ->
-// one SETREGSET both skips the call and gives its result; no instant lies between the two. Source:
-// arch/x86/entry/common.c do_syscall_64.
+// one SETREGS both skips the call and gives its result; no instant lies between the two. Source:
+// arch/x86/entry/common.c do_syscall_64, do_syscall_32_irqs_on.
 Registers skip_call(const Registers& at_entry, std::int64_t result) {
   user_regs_struct regs = unpack(at_entry);
   regs.orig_rax = ~0ULL;
   regs.rax = static_cast<std::uint64_t>(result);
-  return pack(regs);
+  return pack(regs, at_entry.in_i386_call);
 }
 
 // Kernel: signals are looked at between the call that is not made and the instruction that makes
@@ -436,7 +438,7 @@ Registers enter_again(const Registers& at_entry) {
   regs.rax = regs.orig_rax;
   regs.orig_rax = ~0ULL;
   regs.rip -= kSyscallInstructionSize;
-  return pack(regs);
+  return pack(regs, at_entry.in_i386_call);
 }
 
 }  // namespace grab::arch

@@ -12,7 +12,7 @@
 
 namespace grab::arch {
 
-static_assert(sizeof(user_regs_struct) == sizeof(Registers));
+static_assert(sizeof(user_regs_struct) == sizeof(Registers::words));
 
 inline user_regs_struct unpack(const Registers& regs) {
   user_regs_struct out{};
@@ -20,8 +20,9 @@ inline user_regs_struct unpack(const Registers& regs) {
   return out;
 }
 
-inline Registers pack(const user_regs_struct& regs) {
+inline Registers pack(const user_regs_struct& regs, bool in_i386_call = false) {
   Registers out;
+  out.in_i386_call = in_i386_call;
   std::memcpy(out.words.data(), &regs, sizeof regs);
   return out;
 }
@@ -32,7 +33,7 @@ inline constexpr std::int64_t kRestartSys = -512;
 inline constexpr std::int64_t kRestartNoIntr = -513;
 inline constexpr std::int64_t kRestartNoHand = -514;
 inline constexpr std::int64_t kRestartBlock = -516;
-inline constexpr std::uint64_t kSyscallInstructionSize = 2;  // 0f 05
+inline constexpr std::uint64_t kSyscallInstructionSize = 2;  // 0f 05, cd 80
 
 inline void store(std::byte* at, std::uint64_t value, std::size_t size) {
   std::memcpy(at, &value, size);

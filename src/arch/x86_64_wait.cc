@@ -90,6 +90,8 @@ std::optional<TimedWait> timed_wait(const Registers& stopped) {
   const auto timeout = timeout_register(static_cast<std::int64_t>(regs.orig_rax));
   if (!timeout || static_cast<std::int64_t>(regs.rax) != -EINTR)
     return std::nullopt;
+  if (stopped.in_i386_call)
+    return std::nullopt;  // the number means another call, and the code here makes 64-bit ones
   const std::uint64_t value = regs.*(timeout->in);
   if (timeout->is_address)
     return value != 0 ? std::optional(TimedWait{.address = value}) : std::nullopt;

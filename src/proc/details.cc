@@ -84,12 +84,11 @@ Result<void> read_program(ProcessFiles& files, Process& process) {
   const UniqueFd exe = open_at(directory.get(), files.path_of("exe").c_str(), O_RDONLY, &err);
   if (!exe.valid())
     return tolerate(from_errno(err, "exe"), &process.readable);
-  std::array<char, 16> head{};
+  std::array<char, 20> head{};  // to e_machine
   const ssize_t length = ::pread(exe.get(), head.data(), head.size(), 0);
-  process.elf_class =
-      parse_elf_class({head.data(), length > 0 ? static_cast<std::size_t>(length) : 0});
-  if (process.elf_class != 64)
-    return {};
+  const std::string_view start(head.data(), length > 0 ? static_cast<std::size_t>(length) : 0);
+  process.elf_class = parse_elf_class(start);
+  process.x32 = is_x32_elf(start);
   const Result<std::uint64_t> vdso = read_vdso(files);
   if (!vdso)
     return tolerate(vdso.error(), &process.readable);

@@ -393,4 +393,14 @@ int parse_elf_class(std::string_view bytes) {
   return bytes[EI_CLASS] == ELFCLASS64 ? 64 : 0;
 }
 
+// Source: x86-64 psABI, "ILP32 Programming Model"; elf(5).
+bool is_x32_elf(std::string_view bytes) {
+  std::uint16_t machine = 0;
+  constexpr std::size_t kMachine = offsetof(Elf32_Ehdr, e_machine);
+  if (parse_elf_class(bytes) != 32 || bytes.size() < kMachine + sizeof machine)
+    return false;
+  std::memcpy(&machine, bytes.data() + kMachine, sizeof machine);
+  return machine == EM_X86_64;
+}
+
 }  // namespace grab::proc

@@ -83,5 +83,7 @@ struct Scheduling {
 
 /// 32 or 64 from the first bytes of an ELF file, 0 if it is none.
 [[nodiscard]] int parse_elf_class(std::string_view bytes);
+/// Whether it is a program for the x32 ABI, from the first 20 bytes.
+[[nodiscard]] bool is_x32_elf(std::string_view bytes);
 
 }  // namespace grab::proc

@@ -317,6 +317,23 @@ TEST(ParseElfClass, TellsTheClass) {
   EXPECT_EQ(parse_elf_class(""), 0);
 }
 
+TEST(IsX32Elf, KnowsItFromA32BitProgramByItsMachine) {
+  using std::string_literals::operator""s;
+  const std::string rest(10, '\0');
+  const std::string head32 =
+      "\x7f"
+      "ELF\x01\x01" +
+      rest + "\x02";
+  const std::string head64 =
+      "\x7f"
+      "ELF\x02\x01" +
+      rest + "\x02";
+  EXPECT_TRUE(is_x32_elf(head32 + "\0\x3e\0"s));
+  EXPECT_FALSE(is_x32_elf(head32 + "\0\x03\0"s));
+  EXPECT_FALSE(is_x32_elf(head64 + "\0\x3e\0"s));
+  EXPECT_FALSE(is_x32_elf(head32));
+}
+
 TEST(ParseLimits, GivesTheSoftLimitOfOpenFiles) {
   const std::string head =
       "Limit                     Soft Limit           Hard Limit           Units     \n"

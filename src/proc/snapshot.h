@@ -128,6 +128,7 @@ struct Process {
   std::uint64_t nofile_limit = 0;  ///< soft RLIMIT_NOFILE
   std::uint64_t vdso = 0;          ///< address, 0 if it has none
   int elf_class = 0;               ///< 32 or 64, 0 if it could not be read
+  bool x32 = false;                ///< 64-bit code with 32-bit addresses and calls of its own
   Namespaces ns;
   std::string command;      ///< command line, words joined by spaces; raw bytes
   std::string tracer_comm;  ///< name of status.tracer, empty if there is none

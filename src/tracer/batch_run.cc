@@ -132,23 +132,25 @@ Result<BatchRun> BatchRun::look(const proc::Process& process, pid_t tid, int mem
 /// Finds where code and table go. The process stands still, but what it may have done before is not
 /// trusted.
 Status BatchRun::find_room(const proc::Process& process) {
-  if (vdso_tail().size == 0) {
-    return fail(ErrorKind::kUnsupported,
-                "this kernel's vDSO has no room for the calls that move a process");
-  }
-  const std::optional<VdsoRoom> whole = find_vdso_room(tid_, process.vdso);
+  const UniqueFd own = mem_fd_ < 0 ? open_memory(pid_) : UniqueFd();
+  const int mem_fd = mem_fd_ < 0 ? own.get() : mem_fd_;
+  const std::optional<VdsoRoom> whole = find_vdso_room(tid_, mem_fd, process.vdso);
   if (!whole) {
     return fail(
         ErrorKind::kUnsupported,
         name_ + " has no vDSO as the kernel made it, where the calls that move it would lie");
   }
-  const UniqueFd own = mem_fd_ < 0 ? open_memory(pid_) : UniqueFd();
-  const VdsoRoom room = without_kept_code(*whole, mem_fd_ < 0 ? own.get() : mem_fd_);
+  const VdsoRoom room = without_kept_code(*whole, mem_fd);
+  if (!arch::reaches(stopped_, room.end)) {
+    return fail(
+        ErrorKind::kUnsupported,
+        name_ + " is a 64-bit program that is running 32-bit code, which grab does not know");
+  }
   code_ = room.start;
-  vdso_table_ = (code_ + arch::batch_code_size() + 7) & ~std::uint64_t{7};
+  const std::size_t code_size = arch::batch_code(arch::resume_by_itself(stopped_)).size();
+  vdso_table_ = (code_ + code_size + 7) & ~std::uint64_t{7};
   limit_ = room.end;
-  const std::uint64_t ip = arch::instruction_pointer(stopped_);
-  if (ip >= code_ && ip < limit_) {
+  if (room.contains(arch::instruction_pointer(stopped_))) {
     return fail(ErrorKind::kRefused,
                 name_ + " still is in the calls that a grab which was killed has had it make",
                 "kill -CONT " + std::to_string(pid_) + " lets it come out of them; then try again");
@@ -174,6 +176,11 @@ bool BatchRun::fits(const BatchTable& table) const {
 /// Puts the code, and a table behind it, into the vDSO.
 Status BatchRun::load_code_and(const arch::CallTable& table) {
   const std::vector<std::byte> calls = arch::encode(table, vdso_table_);
+  // Behind the vDSO lies what is the process's own.
+  if (vdso_table_ + calls.size() > limit_) {
+    return fail(ErrorKind::kUnsupported, "this kernel's vDSO for programs like " + name_ +
+                                             " has no room for the calls that move it");
+  }
   std::vector<std::byte> bytes = arch::batch_code(arch::resume_by_itself(stopped_), was_stopped_);
   bytes.resize(vdso_table_ - code_);
   bytes.insert(bytes.end(), calls.begin(), calls.end());

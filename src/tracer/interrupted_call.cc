@@ -48,7 +48,7 @@ bool write_at(int mem_fd, std::uint64_t address, const std::vector<std::byte>& b
 
 /// Puts the code where it can stay, or finds it there; its address, 0 if there is no room.
 std::uint64_t place(pid_t tid, int mem_fd, const std::vector<std::byte>& code) {
-  const std::optional<VdsoRoom> room = find_vdso_room(tid, 0);
+  const std::optional<VdsoRoom> room = find_vdso_room(tid, mem_fd, 0);
   if (!room)
     return 0;
   const std::vector<std::byte> unused(code.size());
@@ -67,7 +67,7 @@ std::uint64_t place(pid_t tid, int mem_fd, const std::vector<std::byte>& code) {
 
 /// Where the thread is in a wait_code() of an earlier move, gives that code the new rest.
 std::uint64_t place_again(pid_t tid, int mem_fd, std::uint64_t code, nanoseconds rest) {
-  const std::optional<VdsoRoom> room = find_vdso_room(tid, 0);
+  const std::optional<VdsoRoom> room = find_vdso_room(tid, mem_fd, 0);
   std::vector<std::byte> there(arch::kKeptCodeSize);
   if (!room || code < first_kept_code(*room) || code > room->end - there.size() ||
       !read_at(mem_fd, code, there.data(), there.size()) || !arch::is_wait_code(there))
@@ -117,7 +117,7 @@ void hide_interruption(pid_t tid, const BegunWaits& waits) {
   if (const auto cut = arch::short_write(*stopped); cut && takes_the_rest(tid, cut->fd)) {
     const UniqueFd mem = open_memory(tid);
     const std::uint64_t code = mem.valid() ? place(tid, mem.get(), arch::rest_code(*stopped)) : 0;
-    if (code != 0)
+    if (code != 0 && arch::reaches(*stopped, code))
       resumed = arch::write_the_rest(*stopped, code);
   } else if (const auto wait = arch::timed_wait(*stopped)) {
     if (const auto waited = waits.waited(tid))

@@ -37,9 +37,9 @@ std::uint64_t instruction_pointer_of(const std::string& task) {
 
 /// What lies in the vDSO of a process whose thread is in a batch; nothing if none is.
 std::optional<std::vector<std::byte>> batch_of(pid_t pid) {
-  const auto whole = find_vdso_room(pid, 0);
   const UniqueFd memory = open_memory(pid);
-  if (!whole || !memory.valid())
+  const auto whole = memory.valid() ? find_vdso_room(pid, memory.get(), 0) : std::nullopt;
+  if (!whole)
     return std::nullopt;
   // One that writes the rest of a write(2) is where it belongs.
   const VdsoRoom room = without_kept_code(*whole, memory.get());
@@ -47,7 +47,7 @@ std::optional<std::vector<std::byte>> batch_of(pid_t pid) {
   const std::string tasks = "/proc/" + std::to_string(pid) + "/task";
   for (const auto& task : std::filesystem::directory_iterator(tasks, error)) {
     const std::uint64_t ip = instruction_pointer_of(task.path());
-    if (ip < room.start || ip >= room.end)
+    if (!room.contains(ip))
       continue;
     std::vector<std::byte> code(arch::batch_code_size());
     if (pread(memory.get(), code.data(), code.size(), static_cast<off_t>(room.start)) < 0)

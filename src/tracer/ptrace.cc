@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "tracer/ptrace.h"
 
-#include <elf.h>
+#include <linux/audit.h>
 #include <sys/ptrace.h>
-#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -141,19 +140,41 @@ Status detach(pid_t tid, int signo) {
   return request(PTRACE_DETACH, "PTRACE_DETACH", tid, 0, signo);
 }
 
+namespace {
+
+/// Whether the call that a stopped thread is in was made as 32-bit programs do. Where the kernel
+/// cannot be asked (before Linux 5.3), no.
+// Kernel: a 64-bit program may make a 32-bit call, and its numbers mean others. At a stop in a call
+// only the kernel knows; at any other stop it says that of the kernel itself. Source: ptrace(2)
+// PTRACE_GET_SYSCALL_INFO; kernel/ptrace.c.
+bool is_in_i386_call(pid_t tid) {
+  constexpr int kGetSyscallInfo = 0x420e;
+  struct {  // struct ptrace_syscall_info, as far as it is the same for every stop
+    std::uint8_t op, pad[3];
+    std::uint32_t arch;
+    std::uint64_t instruction_pointer, stack_pointer;
+  } info{};
+  return ptrace(static_cast<Request>(kGetSyscallInfo), tid, sizeof info, &info) > 0 &&
+         info.arch == AUDIT_ARCH_I386;
+}
+
+}  // namespace
+
+// Kernel: PTRACE_GETREGSET gives the registers of a 32-bit thread in another layout; PTRACE_GETREGS
+// and PTRACE_SETREGS have that of the tracer. Source: arch/x86/kernel/ptrace.c arch_ptrace; seen.
 Result<arch::Registers> get_registers(pid_t tid) {
   arch::Registers regs;
-  iovec io{regs.words.data(), sizeof regs.words};
-  GRAB_CHECK(request(PTRACE_GETREGSET, "PTRACE_GETREGSET", tid, NT_PRSTATUS, &io));
-  if (!arch::is_native(regs, io.iov_len)) {
-    return fail(ErrorKind::kUnsupported, std::to_string(tid) + " is running 32-bit code");
+  GRAB_CHECK(request(PTRACE_GETREGS, "PTRACE_GETREGS", tid, 0, regs.words.data()));
+  if (!arch::runs_usual_code(regs)) {
+    return fail(ErrorKind::kUnsupported,
+                std::to_string(tid) + " is running code in a segment of its own making");
   }
+  regs.in_i386_call = arch::in_system_call(regs) && is_in_i386_call(tid);
   return regs;
 }
 
 Status set_registers(pid_t tid, arch::Registers regs) {
-  iovec io{regs.words.data(), sizeof regs.words};
-  return request(PTRACE_SETREGSET, "PTRACE_SETREGSET", tid, NT_PRSTATUS, &io);
+  return request(PTRACE_SETREGS, "PTRACE_SETREGS", tid, 0, regs.words.data());
 }
 
 Result<std::uint64_t> get_signal_mask(pid_t tid) {

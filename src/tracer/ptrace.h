@@ -79,8 +79,8 @@ struct Waited {
 [[nodiscard]] Status listen(pid_t tid);
 [[nodiscard]] Status detach(pid_t tid, int signo = 0);
 
-[[nodiscard]] Result<arch::Registers> get_registers(
-    pid_t tid);  ///< Errors: kUnsupported for a 32-bit one
+/// Errors: kUnsupported if it runs code to which no batch could come back.
+[[nodiscard]] Result<arch::Registers> get_registers(pid_t tid);
 [[nodiscard]] Status set_registers(pid_t tid, arch::Registers regs);
 /// The mask that the thread has when no call lends it another. Source: PTRACE_GETSIGMASK, Linux
 /// >= 5.3.

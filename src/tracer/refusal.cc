@@ -117,8 +117,10 @@ Error refuse_whole(Error first, const Snapshot& snapshot, const MoveOptions& opt
 
 Status check_kind(const Process& process, const proc::Self& self, const MoveOptions& options) {
   const std::string name = name_of(process);
-  if (process.elf_class == 32) {
-    return fail(ErrorKind::kUnsupported, name + " is a 32-bit program, which grab cannot move yet");
+  if (process.x32) {
+    return fail(ErrorKind::kUnsupported,
+                name + " is a program for the x32 ABI, which grab does not know",
+                "its 64-bit and 32-bit builds can be moved");
   }
   if (process.status.seccomp != 0 && !options.force) {
     return fail(

@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <signal.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -15,6 +14,7 @@
 #include <cstdlib>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "proc/surroundings.h"
 #include "tracer/job_guard.h"
@@ -261,21 +261,11 @@ bool ShellFollower::asks_for(const arch::WaitCall& wait, pid_t child) const {
 }
 
 bool ShellFollower::write_answer(const arch::WaitCall& wait, pid_t child) const {
-  const int status = telling_.wait_status;
-  if (wait.is_waitid) {
-    siginfo_t info{};
-    info.si_signo = SIGCHLD;
-    info.si_code = WIFSIGNALED(status) ? CLD_KILLED : CLD_EXITED;
-    info.si_pid = child;
-    info.si_uid = owner_of(child);
-    info.si_status = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status);
-    if (!write(wait.status, &info, sizeof info))
-      return false;
-  } else if (!write(wait.status, &status, sizeof status)) {
-    return false;
-  }
-  const rusage none{};
-  return write(wait.rusage, &none, sizeof none);
+  const auto result = arch::wait_result(
+      wait, {.pid = child, .uid = owner_of(child), .wait_status = telling_.wait_status});
+  const std::vector<std::byte> no_usage(arch::rusage_size(wait));
+  return write(wait.status, result.data(), result.size()) &&
+         write(wait.rusage, no_usage.data(), no_usage.size());
 }
 
 bool ShellFollower::write(std::uint64_t address, const void* bytes, std::size_t size) const {

@@ -6,8 +6,11 @@
 
 #include <algorithm>
 #include <array>
+#include <span>
 #include <string>
+#include <vector>
 
+#include "arch/batch.h"
 #include "arch/kept_code.h"
 #include "proc/vdso.h"
 
@@ -21,19 +24,40 @@ bool holds_kept_code(int mem_fd, std::uint64_t address) {
          arch::is_kept_code(bytes);
 }
 
-}  // namespace
-
-const arch::VdsoTail& vdso_tail() {
+const arch::VdsoTail& own_tail() {
   static const arch::VdsoTail found = arch::vdso_tail();
   return found;
 }
 
-std::optional<VdsoRoom> find_vdso_room(pid_t tid, std::uint64_t hint) {
-  const arch::VdsoTail& tail = vdso_tail();
+bool read_at(int mem_fd, std::uint64_t address, std::span<std::byte> bytes) {
+  return pread(mem_fd, bytes.data(), bytes.size(), static_cast<off_t>(address)) ==
+         static_cast<ssize_t>(bytes.size());
+}
+
+/// Of 64-bit programs the vDSO is ours, too. That of 32-bit ones we have never seen: what the
+/// process has in its place is taken as it is. A program that has changed it has changed its own
+/// memory, and is given nothing else back.
+arch::VdsoTail tail_in(int mem_fd, const proc::VdsoMapping& vdso) {
+  constexpr std::size_t kLargest = 1U << 16U;
+  const auto& own = own_tail();
+  std::array<std::byte, 5> head{};  // magic number and class, elf(5)
+  const bool is_native = read_at(mem_fd, vdso.start, head) && head[4] == std::byte{2};
+  if (is_native)
+    return vdso.size == own.offset + own.size ? own : arch::VdsoTail{};
+  std::vector<std::byte> image(vdso.size <= kLargest ? vdso.size : 0);
+  return read_at(mem_fd, vdso.start, image) ? arch::vdso_tail_of(image) : arch::VdsoTail{};
+}
+
+}  // namespace
+
+std::optional<VdsoRoom> find_vdso_room(pid_t tid, int mem_fd, std::uint64_t hint) {
   const std::string path = "/proc/" + std::to_string(tid) + "/maps";
   const UniqueFd maps(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  const auto vdso = proc::find_vdso(maps.get(), hint);
-  if (tail.size == 0 || !vdso || vdso->size != tail.offset + tail.size || !vdso->executable)
+  const auto vdso = maps.valid() ? proc::find_vdso(maps.get(), hint) : std::nullopt;
+  if (!vdso || !vdso->executable)
+    return std::nullopt;
+  const arch::VdsoTail tail = tail_in(mem_fd, *vdso);
+  if (tail.size == 0)
     return std::nullopt;
   return VdsoRoom{vdso->start + tail.offset, vdso->start + vdso->size};
 }

@@ -8,7 +8,6 @@
 #include <cstdint>
 #include <optional>
 
-#include "arch/batch.h"
 #include "base/unique_fd.h"
 
 namespace grab::tracer {
@@ -16,15 +15,15 @@ namespace grab::tracer {
 struct VdsoRoom {
   std::uint64_t start = 0;  ///< addresses in the process
   std::uint64_t end = 0;
+  [[nodiscard]] bool contains(std::uint64_t address) const {
+    return address >= start && address < end;
+  }
 };
-
-/// Of this kernel's vDSO; size 0 if it has none.
-[[nodiscard]] const arch::VdsoTail& vdso_tail();
 
 /// The room in the vDSO of a thread that stands still; nothing if there is no vDSO as the kernel
 /// made it: the process can have moved it, or put a file that it shares with others in its place.
-/// `hint` is an address where it may well be, or 0.
-[[nodiscard]] std::optional<VdsoRoom> find_vdso_room(pid_t tid, std::uint64_t hint);
+/// `mem_fd` is its open memory, `hint` an address where the vDSO may well be, or 0.
+[[nodiscard]] std::optional<VdsoRoom> find_vdso_room(pid_t tid, int mem_fd, std::uint64_t hint);
 
 /// The lowest address for the rest of a write, so that a batch always has room below it.
 [[nodiscard]] std::uint64_t first_kept_code(VdsoRoom room);

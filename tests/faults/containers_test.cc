@@ -30,7 +30,7 @@ class InContainer : public GrabTest {
 
 // The steps of a move between which something changes in a process of the tree.
 std::vector<std::string> changing_steps(std::vector<pid_t>& numbers) {
-  static const std::regex changing("(PTRACE_(SETREGSET|CONT)|sendmsg)@.*");
+  static const std::regex changing("(PTRACE_(SETREGS|CONT)|sendmsg)@.*");
   Tree tree(kContainer);
   numbers = tree.numbers();
   FaultyGrab grab("", tree.grab_arguments());

@@ -130,7 +130,7 @@ class Meanwhile {
 TEST_F(HandOver, LeavesAShellThatWorksWhoeverIsKilledInIt) {
   const std::vector<std::string> steps = steps_done_to_the_shell();
   ASSERT_GT(steps.size(), 4U);
-  ASSERT_THAT(steps.front(), testing::StartsWith("PTRACE_SETREGSET"));
+  ASSERT_THAT(steps.front(), testing::StartsWith("PTRACE_SETREGS"));
   for (const std::string& step : steps) {
     SCOPED_TRACE(step);
     InnerShell shell;

@@ -42,7 +42,7 @@ TEST_F(LeftBehind, ATreeWhoseGrabWasKilledWithAllItsProcessesIsMendedByTheNext) 
   const Kind kind{"Pipeline", "tracee_zoo echo-lines | cat | cat"};
   Tree tree(kind);
   // Where root is about to prepare, one of the others has come to its stop and was not seen to.
-  FaultyGrab first("PTRACE_SETREGSET@" + std::to_string(tree.root()) + "#1=stop",
+  FaultyGrab first("PTRACE_SETREGS@" + std::to_string(tree.root()) + "#1=stop",
                    tree.grab_arguments());
   first.wait_for_stop();
   ASSERT_TRUE(wait_until([&] {
@@ -71,7 +71,7 @@ pid_t last_but_root(const Tree& tree) {
 // Where it is about to send the last of the others into its commit; the one before it is there
 // already, and commits by itself.
 std::string commit_of_last(const Tree& tree) {
-  return "PTRACE_SETREGSET@" + std::to_string(last_but_root(tree)) + "#2=stop";
+  return "PTRACE_SETREGS@" + std::to_string(last_but_root(tree)) + "#2=stop";
 }
 
 const Kind kParted{"Pipeline", "tracee_zoo echo-lines | cat | cat"};
@@ -249,7 +249,7 @@ TEST_F(LeftBehind, WhoReadsForRootGoesOnReadingWhereTheTracerWasKilledBehindRoot
 TEST_F(LeftBehind, AShellThatHasSeenItsJobStopKeepsTheTerminalWhenTheTracerWasKilled) {
   const Kind kind{"Script", "sh -c 'tracee_zoo echo-lines | cat; true'"};
   Tree tree(kind);
-  FaultyGrab grab("PTRACE_GETREGSET@" + std::to_string(last_but_root(tree)) + "#3=stop",
+  FaultyGrab grab("PTRACE_GETREGS@" + std::to_string(last_but_root(tree)) + "#3=stop",
                   tree.grab_arguments());
   ASSERT_TRUE(wait_until([] { return stopped_tracer().has_value(); })) << grab.said();
   const pid_t tracer = *stopped_tracer();
@@ -277,7 +277,7 @@ TEST_F(LeftBehind, AShellWhoseWindowIsClosedInTheInstantInWhichItIsToldHangsNobo
   shell.run("HISTFILESIZE=5 HISTFILE=" + scratch("history"));
   ASSERT_TRUE(shell.expect_prompt());
   const pid_t pid = shell.start("tracee_zoo catch HUP TERM CONT");
-  FaultyGrab grab("PTRACE_SETREGSET@" + std::to_string(shell.pid()) + "#1=stop",
+  FaultyGrab grab("PTRACE_SETREGS@" + std::to_string(shell.pid()) + "#1=stop",
                   {"--tree", std::to_string(pid)});
   ASSERT_TRUE(wait_until([] { return stopped_tracer().has_value(); })) << grab.said();
   shell.close_window();  // the signal waits until the answer has been given

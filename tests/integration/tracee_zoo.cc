@@ -111,7 +111,9 @@ constexpr Behaviour kBehaviours[] = {
     {"small-stack", small_stack, "reads on the last bytes of a stack; `stack` counts changed ones"},
     {"signal-stack", signal_stack, "echo-lines in a handler on a signal stack, until `leave`"},
     {"user-dispatch", user_dispatch, "echo-lines under PR_SET_SYSCALL_USER_DISPATCH"},
+#if defined(__x86_64__)
     {"restartable", restartable, "runs in a restartable sequence; `sequence` counts its aborts"},
+#endif
     {"undumpable", undumpable, "echo-lines after PR_SET_DUMPABLE 0"},
     {"vdso-moved", vdso_moved, "echo-lines with its vDSO elsewhere than its auxv says"},
     {"vdso-unmapped", vdso_unmapped, "echo-lines without a vDSO"},
@@ -122,6 +124,11 @@ constexpr Behaviour kBehaviours[] = {
     {"no-descriptors", without_terminal_descriptors,
      "FILE: its terminal is open as no descriptor; makes FILE then"},
     {"thief", descriptor_thief, "COMM: takes all descriptors of processes of that name"},
+    {"int80-lines", int80_lines, "echo-lines by int 0x80, the call of 32-bit programs"},
+#if defined(__x86_64__)
+    {"code32", code_32, "runs 32-bit code, which reads from the terminal"},
+#endif
+    {"run-below", run_below, "PROGRAM...: starts it as a child and is echo-lines beside it"},
     {"own-session", own_session, "a child in a session of its own, with its terminal open"},
 };
 

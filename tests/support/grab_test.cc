@@ -96,7 +96,13 @@ std::string program_folder() {
   if (!exists(folder)) {
     fs::create_directory(folder);
     fs::create_symlink(grab_path(), folder + "/grab");
-    fs::create_symlink(ZOO_PATH, folder + "/tracee_zoo");
+    const fs::path zoo = ZOO_PATH;
+    const char* other = std::getenv("GRAB_TEST_ZOO");
+    fs::create_symlink(other != nullptr ? zoo.parent_path() / other : zoo, folder + "/tracee_zoo");
+    for (const char* more : {"tracee_zoo32", "tracee_zoo32_static", "x32_lines"}) {
+      if (const fs::path built = zoo.parent_path() / more; fs::exists(built))
+        fs::create_symlink(built, folder + "/" + more);
+    }
   }
   return folder;
 }

@@ -161,7 +161,9 @@ bool is_traced(pid_t pid) {
 bool waits_in_write(pid_t pid) {
   const std::string call = slurp(proc_path(pid, "syscall"));
   const auto stat = read_stat(pid);
-  return call.rfind("1 0x", 0) == 0 && stat && stat->state == 'S';
+  // 4 is the number in 32-bit programs; in others it is a call that does not wait.
+  const bool writes = call.rfind("1 0x", 0) == 0 || call.rfind("4 0x", 0) == 0;
+  return writes && stat && stat->state == 'S';
 }
 
 std::map<int, FdFacts> fds_of(pid_t pid) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Programs that stand where little is possible: without stack, on a signal's stack, in a
-// restartable sequence, with a handler for every system call.
+// restartable sequence, in 32-bit calls, with a handler for every system call.
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -25,9 +25,9 @@ namespace {
 
 constexpr std::size_t kPage = 4096;
 
-char* map_memory(std::size_t size) {
-  void* const memory =
-      ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+char* map_memory(std::size_t size, int more_flags = 0) {
+  void* const memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_ANONYMOUS | more_flags, -1, 0);
   if (memory == MAP_FAILED)
     must(-1, "mmap");
   return static_cast<char*>(memory);
@@ -57,9 +57,27 @@ void echo_by(const std::function<long(char*, std::size_t)>& read_some, char* buf
   }
 }
 
+/// A call by int 0x80, with i386 numbers.
+long call_by_int80(long number, long first, long second, long third) {
+  long result = 0;
+#if defined(__x86_64__)
+  asm volatile("int $0x80"
+               : "=a"(result)
+               : "a"(number), "b"(first), "c"(second), "d"(third)
+               : "memory", "r8", "r9", "r10", "r11");
+#else
+  asm volatile("int $0x80"
+               : "=a"(result)
+               : "a"(number), "b"(first), "c"(second), "d"(third)
+               : "memory");
+#endif
+  return static_cast<int>(result);
+}
+
 /// read(2) of descriptor 0 with the stack pointer at `stack`, of which not a byte is used.
 long read_on(char* stack, char* buffer, std::size_t size) {
   long result = 0;
+#if defined(__x86_64__)
   asm volatile(
       "mov %%rsp, %%rbx\n\t"
       "mov %4, %%rsp\n\t"
@@ -68,6 +86,16 @@ long read_on(char* stack, char* buffer, std::size_t size) {
       : "=a"(result)
       : "a"(SYS_read), "D"(0), "S"(buffer), "r"(stack), "d"(size)
       : "memory", "rbx", "rcx", "r11");
+#else
+  asm volatile(
+      "mov %%esp, %%esi\n\t"
+      "mov %5, %%esp\n\t"
+      "int $0x80\n\t"
+      "mov %%esi, %%esp"
+      : "=a"(result)
+      : "a"(SYS_read), "b"(0), "c"(buffer), "d"(size), "D"(stack)
+      : "memory", "esi");
+#endif
   return result;
 }
 
@@ -88,6 +116,18 @@ void serve_in_handler(int /*signo*/) {
 }
 
 }  // namespace
+
+int int80_lines(const Args& /*args*/) {
+  constexpr long kReadI386 = 3;
+  char* const buffer = map_memory(kPage, MAP_32BIT);
+  say_ready();
+  echo_by(
+      [](char* to, std::size_t size) {
+        return call_by_int80(kReadI386, 0, reinterpret_cast<long>(to), static_cast<long>(size));
+      },
+      buffer, kPage);
+  return 0;
+}
 
 int without_stack(const Args& /*args*/) {
   char* const pages = map_memory(2 * kPage);
@@ -154,6 +194,8 @@ int user_dispatch(const Args& /*args*/) {
   return serve();
 }
 
+#if defined(__x86_64__)
+
 namespace {
 std::atomic<long> aborts{0};
 std::atomic<long> broken{0};
@@ -209,5 +251,28 @@ int restartable(const Args& /*args*/) {
     (outcome == 0 ? aborts : broken).fetch_add(1);
   }
 }
+
+// Whoever comes back from read(2) with bytes reads again.
+int code_32(const Args& /*args*/) {
+  char* const page = map_memory(kPage, MAP_32BIT);
+  constexpr unsigned char kReadForEver[] = {
+      0xb8, 3,    0, 0, 0,  // mov eax, 3: read
+      0x31, 0xdb,           // xor ebx, ebx
+      0xba, 0x80, 0, 0, 0,  // mov edx, 128
+      0xcd, 0x80,           // int 0x80
+      0xeb, 0xf0,           // jmp to the start
+  };
+  std::memcpy(page, kReadForEver, sizeof kReadForEver);
+  must(::mprotect(page, kPage, PROT_READ | PROT_WRITE | PROT_EXEC), "mprotect");
+  say_ready();
+  struct __attribute__((packed)) {
+    std::uint32_t offset;
+    std::uint16_t segment;
+  } const target{static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(page)), 0x23};
+  asm volatile("ljmpl *%0" : : "m"(target), "c"(page + kPage / 2) : "memory");
+  return 1;
+}
+
+#endif
 
 }  // namespace zoo

@@ -263,4 +263,17 @@ int own_session(const Args& /*args*/) {
   return serve();
 }
 
+int run_below(const Args& args) {
+  if (must(::fork(), "fork") == 0) {
+    std::vector<char*> words;
+    for (const std::string& word : args)
+      words.push_back(const_cast<char*>(word.c_str()));  // NOLINT: execvp(3) changes none
+    words.push_back(nullptr);
+    ::execvp(words[0], words.data());
+    ::_exit(127);
+  }
+  say_ready();
+  return serve();
+}
+
 }  // namespace zoo
