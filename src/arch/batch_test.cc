@@ -8,6 +8,7 @@
 
 #include <cerrno>
 
+#include "arch/kept_code.h"
 #include "arch/test_tracee.h"
 
 namespace grab::arch {
@@ -156,12 +157,13 @@ TEST(Batch, CodeTellsWhetherTheProcessWasStopped) {
   EXPECT_FALSE(was_stopped({}));
 }
 
-TEST(VdsoTail, IsZeroAndHasRoomForTheCodeAndAUsualTable) {
+// Longer tables go into a page. 992 bytes on Linux 6.12, 1,464 on 6.18.
+TEST(VdsoTail, IsZeroAndHasRoomForTheCodeAFewCallsAndWhatOutlivesTheMove) {
   const VdsoTail tail = vdso_tail();
   const auto* at = reinterpret_cast<const unsigned char*>(getauxval(AT_SYSINFO_EHDR)) + tail.offset;
   for (std::size_t i = 0; i < tail.size; i++)
     ASSERT_EQ(at[i], 0) << i;
-  EXPECT_GE(tail.size, batch_code_size() + 40 * kPackedCallSize);
+  EXPECT_GE(tail.size, batch_code_size() + 12 * kPackedCallSize + kKeptCodeSize);
 }
 
 TEST(Entering, TellsWhoAsksForTheForegroundGroup) {

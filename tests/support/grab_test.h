@@ -78,7 +78,8 @@ class SecondTerminal : public Shell {
   /// Types `grab ARGUMENTS` and goes on while it runs.
   void grab(const std::string& arguments);
   void grab_tree(pid_t pid, const std::string& options = {});
-  /// grab has ended with this status and the shell has its prompt back.
+  /// grab has ended with this status and the shell has its prompt back; before Linux 6.15 it may
+  /// have said instead that the kernel does not tell the status, and ended with 0.
   [[nodiscard]] testing::AssertionResult expect_grab_ended(int status);
 
   struct Outcome {
