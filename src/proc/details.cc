@@ -242,6 +242,8 @@ Result<void> DetailsReader::read_live(Node& node, Details& details) {
     process.tids.clear();
     return {};
   }
+  if (is_dead(process.stat.state))  // since the threads were listed
+    return fail_errno(ESRCH, "thread " + std::to_string(node.files.speaker()));
   if ((process.stat.flags & kKernelThread) != 0)
     return {};
   if (memory)

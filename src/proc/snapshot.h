@@ -137,9 +137,9 @@ struct Process {
   /// may look into it. A main thread that has exited while others live looks like one, but has
   /// threads.
   [[nodiscard]] bool is_zombie() const {
-    const bool ended = stat.state == 'Z' || stat.state == 'X';
+    const bool ended = stat.state == 'Z' || stat.state == 'X' || is_exiting(stat);
     const bool alone = tids.empty() || (tids.size() == 1 && tids.front() == stat.pid);
-    return ended ? tids.empty() : is_exiting(stat) && alone;
+    return ended && alone;
   }
   friend bool operator==(const Process&, const Process&) = default;
 };

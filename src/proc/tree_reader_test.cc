@@ -32,6 +32,16 @@ using ::testing::Not;
 using ::testing::SizeIs;
 using ::testing::UnorderedElementsAre;
 
+TEST(Process, ThatHasEndedSinceItsThreadsWereListedIsAZombie) {
+  Process process;
+  process.stat.pid = 4711;
+  process.stat.state = 'Z';
+  process.tids = {4711};
+  EXPECT_TRUE(process.is_zombie());
+  process.tids = {4711, 4712};  // the main thread alone may have ended
+  EXPECT_FALSE(process.is_zombie());
+}
+
 TEST_F(TreeReaderTest, ReadsOneProcessOnItsTerminal) {
   tree.start([](const Actor&) {});
   const pid_t leader = tree.pid("leader");
