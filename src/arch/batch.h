@@ -101,9 +101,16 @@ struct BatchFailure {
 // ptrace stop without a signal -> the program would see an EINTR of our making. With
 // -ERESTARTNOHAND instead, the kernel restarts the call unless a handler runs, which is what would
 // have happened. With a timeout the call would wait too long, so EINTR stays: see
-// arch/timed_wait.h. Source: fs/eventpoll.c ep_poll, ipc/sem.c, kernel/signal.c do_sigtimedwait;
-// signal(7).
+// arch/timed_wait.h; only where the timeout is one of a socket, it begins again, as it does for who
+// makes the call again after an EINTR. Source: fs/eventpoll.c ep_poll, ipc/sem.c, kernel/signal.c
+// do_sigtimedwait, include/net/sock.h sock_intr_errno; signal(7).
 [[nodiscard]] Registers resume_by_kernel(const Registers& stopped);
+
+/// What a thread reads from, whose read(2) or readv(2) is about to give -EINTR: a socket with a
+/// timeout, or a device. Nothing if it does something else.
+[[nodiscard]] std::optional<int> interrupted_read(const Registers& stopped);
+/// The state in which the kernel makes an interrupted call again, unless a handler runs.
+[[nodiscard]] Registers made_again(const Registers& interrupted);
 
 /// The stopped state as the batch should put it back without help: an interrupted call is made
 /// again.

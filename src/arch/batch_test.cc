@@ -269,5 +269,28 @@ TEST(Resume, HidesTheInterruptionOfAnIoUringThatWaitsWithoutTimeoutOnly) {
   EXPECT_EQ(resume_by_kernel(stopped), stopped);
 }
 
+// Its timeout begins again.
+TEST(Resume, HidesTheInterruptionOfASocketWithATimeout) {
+  Registers stopped;
+  constexpr std::size_t kR8 = 9, kRax = 10, kRdi = 14, kOrigRax = 15;
+  const auto eintr = static_cast<std::uint64_t>(-EINTR);
+  stopped.words[kRax] = eintr;
+  for (const std::uint64_t call :
+       {SYS_accept, SYS_accept4, SYS_recvfrom, SYS_recvmsg, SYS_recvmmsg}) {
+    stopped.words[kOrigRax] = call;
+    EXPECT_EQ(resume_by_kernel(stopped).words[kRax], static_cast<std::uint64_t>(-514)) << call;
+  }
+  stopped.words[kR8] = 4096;  // recvmmsg with a timeout of its own
+  EXPECT_EQ(resume_by_kernel(stopped), stopped);
+  EXPECT_EQ(interrupted_read(stopped), std::nullopt);
+  stopped.words[kOrigRax] = SYS_read;
+  stopped.words[kRdi] = 7;
+  EXPECT_EQ(resume_by_kernel(stopped), stopped) << "it may be of a device";
+  EXPECT_EQ(interrupted_read(stopped), 7);
+  EXPECT_EQ(made_again(stopped).words[kRax], static_cast<std::uint64_t>(-514));
+  stopped.words[kRax] = 1;
+  EXPECT_EQ(interrupted_read(stopped), std::nullopt);
+}
+
 }  // namespace
 }  // namespace grab::arch

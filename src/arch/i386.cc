@@ -2,6 +2,7 @@
 // The calls of 32-bit programs that grab looks at, by their own numbers. The numbers of 64-bit ones
 // are written out here, since the headers give both the same names.
 #include <asm/unistd_32.h>
+#include <linux/net.h>
 
 #include <algorithm>
 #include <iterator>
@@ -20,6 +21,9 @@ enum : std::int16_t {
   kReadv = 19,
   kSelect = 23,
   kPause = 34,
+  kAccept = 43,
+  kRecvfrom = 45,
+  kRecvmsg = 47,
   kExecve = 59,
   kWait4 = 61,
   kKill = 62,
@@ -34,6 +38,7 @@ enum : std::int16_t {
   kPselect6 = 270,
   kPpoll = 271,
   kEpollPwait = 281,
+  kRecvmmsg = 299,
   kExecveat = 322,
   kIoPgetevents = 333,
   kIoUringEnter = 426,
@@ -70,6 +75,11 @@ constexpr Pair kSame[] = {
     {__NR_pselect6, kPselect6},
     {__NR_ppoll, kPpoll},
     {__NR_epoll_pwait, kEpollPwait},
+    {__NR_accept4, kAccept},
+    {__NR_recvfrom, kRecvfrom},
+    {__NR_recvmsg, kRecvmsg},
+    {__NR_recvmmsg, kRecvmmsg},
+    {__NR_recvmmsg_time64, kRecvmmsg},
     {__NR_execveat, kExecveat},
     {__NR_io_pgetevents, kIoPgetevents},
     {__NR_pselect6_time64, kPselect6},
@@ -92,11 +102,29 @@ MadeCall from_ipc(const std::array<std::uint32_t, 6>& args) {
   return {kSemtimedop, {args[1], args[4], args[2], which == kSemopOfIpc ? 0 : args[5]}};
 }
 
+/// The calls of sockets by way of socketcall(2): which, and the address of their arguments.
+MadeCall from_socketcall(std::uint32_t which) {
+  switch (which) {
+    case SYS_ACCEPT:
+    case SYS_ACCEPT4:
+      return {kAccept, {}};
+    case SYS_RECV:
+    case SYS_RECVFROM:
+      return {kRecvfrom, {}};
+    case SYS_RECVMSG:
+      return {kRecvmsg, {}};
+    default:
+      return {};
+  }
+}
+
 }  // namespace
 
 MadeCall from_i386(std::uint32_t number, const std::array<std::uint32_t, 6>& args) {
   if (number == __NR_ipc)
     return from_ipc(args);
+  if (number == __NR_socketcall)
+    return from_socketcall(args[0]);
   const auto* const same = std::find_if(std::begin(kSame), std::end(kSame),
                                         [&](const Pair& pair) { return pair.i386 == number; });
   MadeCall call;

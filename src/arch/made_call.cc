@@ -14,7 +14,7 @@
 
 namespace grab::arch {
 
-bool waits_without_timeout(const MadeCall& call) {
+bool may_be_made_again(const MadeCall& call) {
   switch (call.number) {
     case SYS_epoll_wait:
     case SYS_epoll_pwait:
@@ -33,9 +33,26 @@ bool waits_without_timeout(const MadeCall& call) {
     // interrupted. Source: io_uring_enter(2).
     case SYS_io_uring_enter:
       return (call.args[3] & IORING_ENTER_EXT_ARG) == 0;
+    // Kernel: these give -EINTR where the socket has a timeout (SO_RCVTIMEO), and have taken
+    // nothing from it then; also to a handler with SA_RESTART. Source: signal(7),
+    // include/net/sock.h sock_intr_errno.
+    case SYS_accept:
+    case SYS_accept4:
+    case SYS_recvfrom:
+    case SYS_recvmsg:
+      return true;
+    case SYS_recvmmsg:
+      return call.args[4] == 0;
     default:
       return false;
   }
+}
+
+std::optional<int> interrupted_read(const Registers& stopped) {
+  const auto [number, args] = made_call(stopped);
+  if ((number != SYS_read && number != SYS_readv) || !is_interrupted(stopped))
+    return std::nullopt;
+  return static_cast<int>(args[0]);
 }
 
 std::optional<WaitCall> entering_wait(const Registers& at_entry) {

@@ -18,10 +18,12 @@ struct MadeCall {
 
 /// Whether the thread is at a syscall-enter-stop (and not at an exit stop).
 [[nodiscard]] bool is_entering_call(const Registers& regs);
+/// Whether its call is about to give -EINTR.
+[[nodiscard]] bool is_interrupted(const Registers& stopped);
 
-/// Whether the call had no timeout, so that making it again after an -EINTR is what the program
-/// expects.
-[[nodiscard]] bool waits_without_timeout(const MadeCall& call);
+/// Whether making the call again after an -EINTR is what the program expects: it had no timeout, or
+/// that of its socket, which begins again.
+[[nodiscard]] bool may_be_made_again(const MadeCall& call);
 
 /// The same of an i386 call: `args` are ebx, ecx, edx, esi, edi, ebp.
 [[nodiscard]] MadeCall from_i386(std::uint32_t number, const std::array<std::uint32_t, 6>& args);

@@ -281,13 +281,19 @@ std::uint64_t batch_position(const Registers& at_stop) {
   return unpack(at_stop).rbx;
 }
 
+bool is_interrupted(const Registers& stopped) {
+  return in_system_call(stopped) && static_cast<std::int64_t>(unpack(stopped).rax) == -EINTR;
+}
+
+Registers made_again(const Registers& interrupted) {
+  user_regs_struct regs = unpack(interrupted);
+  regs.rax = static_cast<std::uint64_t>(kRestartNoHand);
+  return pack(regs, interrupted.in_i386_call);
+}
+
 Registers resume_by_kernel(const Registers& stopped) {
-  user_regs_struct regs = unpack(stopped);
-  if (in_system_call(stopped) && static_cast<std::int64_t>(regs.rax) == -EINTR &&
-      waits_without_timeout(made_call(stopped))) {
-    regs.rax = static_cast<std::uint64_t>(kRestartNoHand);
-  }
-  return pack(regs, stopped.in_i386_call);
+  return is_interrupted(stopped) && may_be_made_again(made_call(stopped)) ? made_again(stopped)
+                                                                          : stopped;
 }
 
 // Kernel: a call that came in by sysenter or syscall from the vDSO of a 32-bit program comes back

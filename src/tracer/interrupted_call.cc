@@ -19,15 +19,25 @@ namespace {
 
 using std::chrono::nanoseconds;
 
+/// What descriptor `fd` of the thread is, of no type where that cannot be told.
+struct stat stat_of(pid_t tid, int fd) {
+  const std::string path = "/proc/" + std::to_string(tid) + "/fd/" + std::to_string(fd);
+  struct stat file {};
+  if (stat(path.c_str(), &file) != 0)
+    file.st_mode = 0;
+  return file;
+}
+
+bool is_socket(pid_t tid, int fd) {
+  return S_ISSOCK(stat_of(tid, fd).st_mode);
+}
+
 // Kernel: a write to a terminal, a pipe or a stream socket returns how many bytes it has written
 // when a signal or a tracer interrupts it; one to a file is not interrupted, and in others (a
 // datagram, a device) a second call may mean something else. Source: signal(7),
 // drivers/tty/tty_io.c iterate_tty_write, fs/pipe.c.
 bool takes_the_rest(pid_t tid, int fd) {
-  const std::string path = "/proc/" + std::to_string(tid) + "/fd/" + std::to_string(fd);
-  struct stat file {};
-  if (stat(path.c_str(), &file) != 0)
-    return false;
+  const struct stat file = stat_of(tid, fd);
   if (S_ISFIFO(file.st_mode) || S_ISSOCK(file.st_mode))
     return true;
   // Source: Documentation/admin-guide/devices.txt: consoles, /dev/tty and its kin, pts.
@@ -119,6 +129,8 @@ void hide_interruption(pid_t tid, const BegunWaits& waits) {
     const std::uint64_t code = mem.valid() ? place(tid, mem.get(), arch::rest_code(*stopped)) : 0;
     if (code != 0 && arch::reaches(*stopped, code))
       resumed = arch::write_the_rest(*stopped, code);
+  } else if (const auto fd = arch::interrupted_read(*stopped); fd && is_socket(tid, *fd)) {
+    resumed = arch::made_again(*stopped);
   } else if (const auto wait = arch::timed_wait(*stopped)) {
     if (const auto waited = waits.waited(tid))
       resumed = wait_on(tid, *stopped, *wait, *waited);

@@ -27,12 +27,11 @@
 namespace zoo {
 namespace {
 
-constexpr int kLongS = 30;  // nothing is to end by it
 constexpr int kLimitS = 8;
 
 struct Limited {
   std::string name;
-  std::function<long()> wait;  ///< for kLimitS or kLongS; as the call gives it
+  std::function<long()> wait;  ///< for kLimitS; as the call gives it
 };
 
 timespec limit_of_time() {
@@ -69,13 +68,13 @@ long wait_for_signal() {
   return ::sigtimedwait(&set, nullptr, &limit);
 }
 
-long receive() {
+long receive(bool by_read) {
   int ends[2];
   must(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), "socketpair");
-  const timeval limit{kLongS, 0};
+  const timeval limit{kLimitS, 0};
   must(::setsockopt(ends[0], SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit), "SO_RCVTIMEO");
   char byte = 0;
-  return ::recv(ends[0], &byte, 1, 0);
+  return by_read ? ::read(ends[0], &byte, 1) : ::recv(ends[0], &byte, 1, 0);
 }
 
 long accept_client() {
@@ -85,7 +84,7 @@ long accept_client() {
   address.sun_family = AF_UNIX;  // without a name: the kernel gives it an abstract one
   must(::bind(server, reinterpret_cast<const sockaddr*>(&address), sizeof(sa_family_t)), "bind");
   must(::listen(server, 1), "listen");
-  const timeval limit{kLongS, 0};
+  const timeval limit{kLimitS, 0};
   must(::setsockopt(server, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit), "SO_RCVTIMEO");
   return ::accept4(server, nullptr, nullptr, SOCK_CLOEXEC);
 }
@@ -142,12 +141,13 @@ void install(int signo, int flags) {
 }  // namespace
 
 int limited_calls(const Args& /*args*/) {
-  const std::array<Limited, 7> all = {{{"epoll_wait", wait_for_event},
+  const std::array<Limited, 8> all = {{{"epoll_wait", wait_for_event},
                                        {"epoll_pwait2", wait_for_event_by_clock},
                                        {"semtimedop", take_semaphore},
                                        {"sigtimedwait", wait_for_signal},
                                        {"io_getevents", get_io_events},
-                                       {"recv", receive},
+                                       {"recv", [] { return receive(false); }},
+                                       {"read", [] { return receive(true); }},
                                        {"accept", accept_client}}};
   std::array<std::atomic<pid_t>, all.size()> tids{};
   for (std::size_t i = 0; i < all.size(); ++i) {
