@@ -12,6 +12,7 @@
 #include <sys/types.h>
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -157,6 +158,12 @@ struct ChildEnd {
 /// Whether a process is entering a call that waits for input: read(2), poll(2), select(2),
 /// epoll_wait(2) and their kin.
 [[nodiscard]] bool entering_read(const Registers& at_entry);
+/// Those of a process that is entering a poll(2) without an end, with a limit to it; nothing if it
+/// is another call.
+[[nodiscard]] std::optional<Registers> with_poll_limit(const Registers& at_entry,
+                                                       std::chrono::milliseconds limit);
+/// Whether a process is entering exit_group(2).
+[[nodiscard]] bool entering_exit(const Registers& at_entry);
 /// The kill(2) that a process is entering, nothing if it is another call.
 struct KillCall {
   pid_t pid = 0;

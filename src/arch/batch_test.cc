@@ -217,6 +217,26 @@ TEST(Entering, TellsWhatTheKernelStopsInTheBackground) {
   EXPECT_FALSE(entering_terminal_use(entry));
 }
 
+TEST(Entering, GivesAPollThatHasNoneALimit) {
+  using std::chrono::milliseconds;
+  constexpr std::size_t kRax = 10, kRdx = 12, kOrigRax = 15;
+  Registers entry;
+  entry.words[kOrigRax] = SYS_poll;
+  entry.words[kRax] = static_cast<std::uint64_t>(-ENOSYS);
+  entry.words[kRdx] = 0xffff'ffff;
+  Registers limited = entry;
+  limited.words[kRdx] = 10;
+  EXPECT_EQ(with_poll_limit(entry, milliseconds(10)), limited);
+  EXPECT_FALSE(with_poll_limit(limited, milliseconds(5)));
+  entry.words[kRax] = 1;  // it leaves the call
+  EXPECT_FALSE(with_poll_limit(entry, milliseconds(10)));
+  entry.words[kOrigRax] = SYS_exit_group;
+  EXPECT_FALSE(entering_exit(entry));
+  entry.words[kRax] = static_cast<std::uint64_t>(-ENOSYS);
+  EXPECT_TRUE(entering_exit(entry));
+  EXPECT_FALSE(with_poll_limit(entry, milliseconds(10)));
+}
+
 TEST(Leaving, TellsAWriteThatASignalKeptFromWriting) {
   constexpr std::size_t kRax = 10, kOrigRax = 15;
   Registers exit;

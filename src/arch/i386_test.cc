@@ -127,6 +127,7 @@ TEST(I386, CallsOfAShellAreUnderstood) {
   EXPECT_TRUE(entering_read(stopped_in(3, -ENOSYS, {})));
   EXPECT_TRUE(entering_read(stopped_in(142, -ENOSYS, {})));
   EXPECT_FALSE(entering_read(stopped_in(0, -ENOSYS, {})));  // read(2) of 64-bit programs
+  EXPECT_TRUE(entering_exit(stopped_in(252, -ENOSYS, {})));
   EXPECT_TRUE(sleeps_for_child(stopped_in(179, -514, {})));
   EXPECT_FALSE(sleeps_for_child(stopped_in(114, -512, {1, 0, WNOHANG, 0, 0, 0})));
   const auto kill =

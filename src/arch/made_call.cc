@@ -168,6 +168,10 @@ bool entering_read(const Registers& at_entry) {
   }
 }
 
+bool entering_exit(const Registers& at_entry) {
+  return is_entering_call(at_entry) && made_call(at_entry).number == SYS_exit_group;
+}
+
 std::optional<KillCall> entering_kill(const Registers& at_entry) {
   const auto [number, args] = made_call(at_entry);
   if (!is_entering_call(at_entry) || number != SYS_kill)

@@ -418,6 +418,18 @@ bool is_entering_call(const Registers& regs) {
   return static_cast<std::int64_t>(unpack(regs).rax) == -ENOSYS;
 }
 
+// The third argument, in programs of both kinds. The C library's poll(3) does not look at the
+// register again, which would be the caller's to save.
+std::optional<Registers> with_poll_limit(const Registers& at_entry,
+                                         std::chrono::milliseconds limit) {
+  user_regs_struct regs = unpack(at_entry);
+  if (!is_entering_call(at_entry) || made_call(at_entry).number != SYS_poll ||
+      static_cast<std::int32_t>(regs.rdx) >= 0)
+    return std::nullopt;
+  regs.rdx = static_cast<std::uint64_t>(limit.count());
+  return pack(regs, at_entry.in_i386_call);
+}
+
 std::optional<Registers> write_made_again(const Registers& at_exit) {
   user_regs_struct regs = unpack(at_exit);
   if (static_cast<std::int64_t>(regs.rax) != kRestartSys || made_call(at_exit).number != SYS_write)

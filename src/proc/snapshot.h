@@ -183,6 +183,7 @@ struct Snapshot {
   /// Where a move that was broken off was going, if this one is to complete it; else 0.
   dev_t new_terminal = 0;
   std::optional<Process> parent;  ///< of the job: the would-be old shell; no fds are read of it
+  std::optional<Process> parents_parent;  ///< only when the named one is a session leader
   std::vector<pid_t>
       old_ptmx_keepers;  ///< of old_terminal; only when the named one is a session leader
   std::vector<Outsider> outsiders;

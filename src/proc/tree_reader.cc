@@ -326,6 +326,13 @@ std::optional<Process> TreeReader::State::parent(const Snapshot& snapshot) const
   return process ? std::optional(std::move(*process)) : std::nullopt;
 }
 
+static std::optional<Process> parent_of(const std::optional<Process>& process) {
+  if (!process || process->stat.ppid <= 0)
+    return std::nullopt;
+  Result<Process> parent = read_outside_process(process->stat.ppid);
+  return parent ? std::optional(std::move(*parent)) : std::nullopt;
+}
+
 Result<void> TreeReader::State::fill_outsiders(Snapshot& snapshot) {
   std::unordered_set<pid_t> groups;
   // Of its pid, too: a process can have left the group that it once led.
@@ -391,14 +398,17 @@ Result<Snapshot> TreeReader::State::snapshot(How how, const Snapshot* before) {
   if (before != nullptr) {
     snapshot.self = before->self;
     snapshot.old_ptmx_keepers = before->old_ptmx_keepers;
+    snapshot.parents_parent = before->parents_parent;
     mark_contained(snapshot);
     return snapshot;
   }
   snapshot.self = read_self();
   mark_contained(snapshot);
   const Process* const named_process = snapshot.find(named);
-  if (named_process != nullptr && named_process->stat.sid == named)
+  if (named_process != nullptr && named_process->stat.sid == named) {
     snapshot.old_ptmx_keepers = ptmx_keepers(snapshot.old_terminal.device, lineage_of(named));
+    snapshot.parents_parent = parent_of(snapshot.parent);
+  }
   return snapshot;
 }
 

@@ -22,6 +22,7 @@
 #include "tracer/job_guard.h"
 #include "tracer/lent_numbers.h"
 #include "tracer/mend.h"
+#include "tracer/old_shell.h"
 #include "tracer/served_screen.h"
 #include "tracer/tell.h"
 #include "tracer/terminal.h"
@@ -536,9 +537,7 @@ class Move {
     moved.redraw = plan_.redraw;
     moved.status_pid = plan_.status_pid;
     moved.guarding = plan_.guarding;
-    if (const TellShell& tell = plan_.tell; tell.how == TellShell::How::kTold)
-      moved.telling = Telling{tell.shell,       tell.shell_start_time, tell.job_pgid, tell.children,
-                              tell.wait_status, tell.background,       tell.guard,    tell.again};
+    moved.telling = to_telling(plan_.tell);
     moved.warnings = plan_.warnings;
     moved.warnings.insert(moved.warnings.end(), warnings_.begin(), warnings_.end());
     moved.frozen_ms = frozen_ms();

@@ -81,6 +81,28 @@ TellShell tell_again(TellShell tell) {
   return tell;
 }
 
+/// script(1) of util-linux, which is told at the end of a poll(2).
+bool is_script(const Process& keeper) {
+  return keeper.stat.comm == "script" && keeper.status.blocked.has(SIGCHLD);
+}
+
+/// It ends when it is told. A shell that has started it as a job breaks off the rest of the line
+/// then, and of a session that it leads nothing is left; but others would go on too early.
+TellShell decide_for_script(const Snapshot& snapshot, const Process& script, TellShell tell) {
+  const auto& starter = snapshot.parents_parent;
+  const bool is_job = starter && is_interactive_shell(*starter) &&
+                      starter->stat.sid == script.stat.sid &&
+                      starter->stat.pgid != script.stat.pgid;
+  if (!is_job && script.stat.sid != script.stat.pid) {
+    tell.how = TellShell::How::kNobody;
+    tell.why = name_of(script) + " goes on waiting, as does what has started it";
+    return tell;
+  }
+  tell.is_script = true;
+  tell.wait_status = SIGINT;
+  return tell;
+}
+
 TellShell decide_for_leader(const Snapshot& snapshot, const Process& parent, const Process& root,
                             TellShell tell) {
   // xterm, started in a terminal, has what else makes an interactive shell.
@@ -100,7 +122,7 @@ TellShell decide_for_leader(const Snapshot& snapshot, const Process& parent, con
   tell.wait_status = 0;  // as after `exit`: the old window closes in the ordinary way
   tell.guard = true;     // and xterm hangs up the group of its child, whether that has ended or not
   tell.why = "the keeper of the old terminal";
-  return tell;
+  return is_script(parent) ? decide_for_script(snapshot, parent, std::move(tell)) : tell;
 }
 
 }  // namespace
@@ -111,6 +133,14 @@ bool is_interactive_shell(const Process& process) {
   const bool takes_terminal =
       status.ignored.has(SIGTTOU) || (status.caught.has(SIGTTOU) && status.ignored.has(SIGTSTP));
   return survives_term && takes_terminal;
+}
+
+std::optional<Telling> to_telling(const TellShell& tell) {
+  if (tell.how != TellShell::How::kTold)
+    return std::nullopt;
+  return Telling{tell.shell,       tell.shell_start_time, tell.job_pgid, tell.children,
+                 tell.wait_status, tell.background,       tell.guard,    tell.again,
+                 tell.is_script};
 }
 
 TellShell decide_telling(const Snapshot& snapshot, const Process& root, pid_t pgid, bool leader,

@@ -2,8 +2,11 @@
 // What the shell (or terminal) that waits for the job is to be told, decided from values.
 #pragma once
 
+#include <optional>
+
 #include "proc/snapshot.h"
 #include "tracer/plan.h"
+#include "tracer/tell.h"
 
 namespace grab::tracer {
 
@@ -18,5 +21,8 @@ namespace grab::tracer {
 /// a session leader.
 [[nodiscard]] TellShell decide_telling(const proc::Snapshot& snapshot, const proc::Process& root,
                                        pid_t pgid, bool leader, bool foreground);
+
+/// The same for who tells it; nothing if nobody is told.
+[[nodiscard]] std::optional<Telling> to_telling(const TellShell& tell);
 
 }  // namespace grab::tracer

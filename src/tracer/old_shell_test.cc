@@ -191,6 +191,53 @@ TEST(Keeper, OfTheTerminalOfASessionLeaderIsToldThatItExited) {
   EXPECT_THAT(tell.children, ElementsAre(kShell));
 }
 
+/// script(1) with the session leader, started by a shell 40.
+TestSnapshot a_job_of_script() {
+  TestSnapshot snapshot = a_session_leader();
+  snapshot.value.old_ptmx_keepers = {50};
+  proc::Process& script = *snapshot.value.parent;
+  script.stat.comm = "script";
+  script.stat.sid = 40;
+  script.status.blocked = signals({SIGCHLD, SIGWINCH});
+  snapshot.value.parents_parent = TestSnapshot::make(40, 1, 40, "bash");
+  snapshot.value.parents_parent->stat.sid = 40;
+  snapshot.value.parents_parent->status.ignored = signals({SIGTTOU, SIGTERM});
+  return snapshot;
+}
+
+TEST(Script, ThatIsTheJobOfAShellEndsAsIfBySigint) {
+  const TellShell tell = decide(a_job_of_script());
+  EXPECT_EQ(tell.how, How::kTold);
+  EXPECT_TRUE(tell.is_script);
+  EXPECT_EQ(tell.wait_status, SIGINT);
+}
+
+TEST(Script, ThatAScriptHasStartedIsNotTold) {
+  TestSnapshot snapshot = a_job_of_script();
+  snapshot.value.parents_parent->status.ignored = {};
+  EXPECT_EQ(decide(snapshot).how, How::kNobody);
+  EXPECT_THAT(decide(snapshot).why, HasSubstr("50 (script) goes on waiting"));
+  snapshot = a_job_of_script();
+  snapshot.value.parent->stat.pgid = 40;  // in a group of the shell's own: `(script; make)`
+  EXPECT_EQ(decide(snapshot).how, How::kNobody);
+  snapshot.value.parents_parent.reset();
+  EXPECT_EQ(decide(snapshot).how, How::kNobody);
+}
+
+TEST(Script, ThatLeadsTheSessionOfAWindowIsTold) {
+  TestSnapshot snapshot = a_job_of_script();
+  snapshot.value.parent->stat.sid = 50;
+  snapshot.value.parents_parent->status.ignored = {};
+  EXPECT_TRUE(decide(snapshot).is_script);
+}
+
+TEST(Script, IsKnownByItsNameAndByTheSignalItReads) {
+  TestSnapshot snapshot = a_job_of_script();
+  snapshot.value.parent->status.blocked = {};
+  EXPECT_EQ(decide(snapshot).how, How::kTold);
+  EXPECT_FALSE(decide(snapshot).is_script);
+}
+
 TEST(Keeper, IsNotTakenForAShellThatWasLeftBehind) {
   TestSnapshot snapshot = a_session_leader();
   snapshot.value.old_ptmx_keepers = {50};

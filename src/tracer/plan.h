@@ -122,6 +122,7 @@ struct TellShell {
   bool background = false;   ///< the shell does not wait for the job just now
   bool guard = false;        ///< it hangs up jobs that have ended: see Telling
   bool again = false;        ///< an earlier grab may have told it
+  bool is_script = false;    ///< as in Telling
   std::string why;           ///< for people
   std::string advice;        ///< what to do by hand if it can not be told
   bool by_hand_too = false;  ///< that is to be done in any case

@@ -33,7 +33,7 @@ static void from_json(const json& in, Guarding::Process& process) {
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Guarding, shells, job_pgids, self_stoppers, root, job_pgid,
                                    front_pgid)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Telling, shell, shell_start_time, pgid, children, wait_status,
-                                   background, guard, again)
+                                   background, guard, again, is_script)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Held, processes, stopped, front)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Moved, root_name, old_terminal, old_devices, topology, processes,
                                    job_pgid, follower_pgids, redraw, status_pid, guarding, warnings,

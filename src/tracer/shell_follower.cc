@@ -28,6 +28,7 @@ using Step = Progress::Step;
 
 constexpr milliseconds kQuiet{2};        // a shell in a wait has long been seen by then
 constexpr milliseconds kKickAgain{100};  // a signal that came while it was blocked may be lost
+constexpr milliseconds kDrain{10};       // as script(1) itself has it when its child has ended
 constexpr int kMostKicks = 5;            // dash looks at its next command only, whatever it gets
 constexpr const char* kTask = "/task";
 
@@ -222,6 +223,8 @@ void ShellFollower::at_system_call(pid_t tid) {
     is_waiting_ = reads || arch::entering_sleep(*regs);
   // bash that is hung up reads its history, to shorten it, before it hangs up its jobs.
   at_prompt_ = at_prompt_ || (reads && is_told() && !hung_up_);
+  if (telling_.is_script && lead_out(tid, *regs))
+    return;
   if (const auto wait = arch::entering_wait(*regs); wait && !in_wait_)
     answer(tid, *regs, *wait);
   else
@@ -244,6 +247,39 @@ void ShellFollower::answer(pid_t tid, const arch::Registers& regs, const arch::W
       progress_.steps[i].store(Step::kTold);
     return;
   }
+}
+
+/// script(1) learns of a child's end from a signalfd, in which only the kernel can say so. It asks
+/// by itself, though, when its poll(2) has timed out: it then leaves what it copies, asks until it
+/// has no child, and ends. With a limit the kernel decides whether anything is left to be copied.
+/// If we die, it copies on, or waits for its child's end.
+// Kernel: poll(2) of a ptmx finds all that was written to its pts before. Source: drivers/tty/
+// n_tty.c n_tty_poll, tty_buffer_flush_work().
+bool ShellFollower::lead_out(pid_t tid, const arch::Registers& regs) {
+  const auto wait = arch::entering_wait(regs);
+  const bool asks_again = wait && is_told() && wait->id == -1 && (wait->options & WNOHANG) == 0;
+  const auto poll = is_told() ? std::nullopt : arch::with_poll_limit(regs, kDrain);
+  if (asks_again)
+    (void)set_registers(tid, arch::skip_call(regs, -ECHILD));
+  else if (poll)
+    (void)set_registers(tid, *poll);
+  else if (is_told() && arch::entering_exit(regs))
+    end_by_interrupt(tid, regs);
+  else
+    return false;
+  return true;
+}
+
+/// Has it die of SIGINT where it would exit: a shell breaks off the rest of the line then, as when
+/// it is told itself. If we die in between, it exits.
+// Kernel: before the first instruction behind a call, which there must be none of, pending signals
+// are seen to. Source: kernel/entry/common.c exit_to_user_mode_loop; seen.
+void ShellFollower::end_by_interrupt(pid_t tid, const arch::Registers& regs) {
+  const auto status = proc::status_of(telling_.shell);
+  if (!status || status->blocked.has(SIGINT) || status->ignored.has(SIGINT) ||
+      status->caught.has(SIGINT) || kill(telling_.shell, SIGINT) != 0)
+    return;
+  (void)set_registers(tid, arch::skip_call(regs, 0));
 }
 
 bool ShellFollower::names(const arch::WaitCall& wait, pid_t child) {
@@ -296,7 +332,7 @@ bool ShellFollower::is_told() const {
 /// terminal, told that its shell has left in the ordinary way, has no prompt: it reads on until it
 /// ends.
 bool ShellFollower::has_forgotten() const {
-  const bool is_keeper = telling_.wait_status == 0;
+  const bool is_keeper = telling_.wait_status == 0 || telling_.is_script;
   return next_command_ || (at_prompt_ && waited_ && !telling_.background && !is_keeper);
 }
 

@@ -55,6 +55,8 @@ class ShellFollower {
   bool write_answer(const arch::WaitCall& wait, pid_t child) const;
   bool write(std::uint64_t address, const void* bytes, std::size_t size) const;
   void withhold(pid_t tid, const arch::Registers& regs);
+  bool lead_out(pid_t tid, const arch::Registers& regs);
+  void end_by_interrupt(pid_t tid, const arch::Registers& regs);
   void break_off_wait(pid_t tid);
   [[nodiscard]] static bool names(const arch::WaitCall& wait, pid_t child);
   [[nodiscard]] bool asks_for(const arch::WaitCall& wait, pid_t child) const;

@@ -27,6 +27,9 @@ struct Telling {
   /// the terminal of a session leader at its own end.
   bool guard = false;
   bool again = false;  ///< it may have been told: when it does not ask in time, it was
+  /// script(1), or who does as it does: asks only when its poll(2) has timed out, and ends then; it
+  /// is to end by SIGINT, for what waits for it.
+  bool is_script = false;
 };
 
 /// Tells, in a process of its own which this one starts again if it is killed, and which goes on if

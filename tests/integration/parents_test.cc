@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <functional>
 #include <string>
 
@@ -54,14 +55,93 @@ TEST_F(Parents, ScriptThatIsMovedWithItsShellGoesOnWriting) {
   EXPECT_TRUE(is_alive(pid));
 }
 
-TEST_F(Parents, ScriptOfWhichTheJobIsTakenTakesNothingAlong) {
+// As after ^C, the rest of the line is not run: what was moved has not ended.
+TEST_F(Parents, ScriptOfWhichTheJobIsTakenIsDoneAndTheShellHasItsPrompt) {
+  for (const char* const shell : {"bash", "zsh", "fish", "dash"}) {
+    SCOPED_TRACE(shell);
+    if (!installed(shell))
+      continue;
+    Shell first(shell);
+    const pid_t pid = first.start("script -c 'exec " + std::string(kJob) + "' " +
+                                  scratch("typescript") + "; echo not' 'yet");
+    first.skip_shown();
+    Moving moving(pid);
+    ASSERT_TRUE(first.expect("Script done."));
+    ASSERT_TRUE(first.expect_prompt());
+    ASSERT_TRUE(first.answers());
+    EXPECT_THAT(first.transcript(), Not(HasSubstr("not yet")));
+    EXPECT_THAT(read_file(scratch("typescript")), HasSubstr("Script done on "));
+    expect_unharmed(moving);
+    first.close_window();
+    ASSERT_TRUE(wait_until([&] { return !is_alive(first.pid()); }));
+    EXPECT_TRUE(moving.echoes("here still"));
+    expect_unharmed(moving);
+    ASSERT_TRUE(wait_until([] { return !grab_is_busy(); }));
+    ASSERT_TRUE(end_all_descendants());
+  }
+}
+
+TEST_F(Parents, ScriptOfWhichTheShellIsTakenIsDone) {
   Shell first("bash");
-  const pid_t pid =
-      first.start("script -qc 'exec " + std::string(kJob) + "' " + scratch("typescript"));
+  first.run("ENV= PS1='inner> ' SHELL=/bin/dash script " + scratch("typescript"));
+  ASSERT_TRUE(first.expect("inner> "));
+  const pid_t pid = first.start(kJob);
+  const pid_t shell = read_stat(pid)->ppid;
+  ASSERT_EQ(read_stat(shell)->sid, shell);
+  first.skip_shown();
+  Moving moving(shell);
+  ASSERT_TRUE(first.expect("Script done."));
+  ASSERT_TRUE(first.expect_prompt());
+  ASSERT_TRUE(first.answers());
+  first.run("exit");
+  ASSERT_TRUE(wait_until([&] { return !is_alive(first.pid()); }));
+  expect_unharmed(moving);
+  EXPECT_TRUE(is_alive(shell));
+  EXPECT_THAT(read_file(scratch("typescript")),
+              testing::AllOf(HasSubstr("ready "), HasSubstr("Script done on ")));
+}
+
+// What it had not copied yet when the tree left is in its file: not a line is missing between that
+// and what is shown afterwards.
+TEST_F(Parents, ScriptHasCopiedAllThatWasWrittenBeforeTheJobWasTaken) {
+  Shell first("bash");
+  first.run("script -qc 'exec tracee_zoo count 1000000' " + scratch("typescript"));
+  const pid_t pid = first.wait_for_program("tracee_zoo");
+  ASSERT_TRUE(first.expect("n00010000"));
+  Moving moving(pid, {"--log", scratch("log")});
+  ASSERT_TRUE(
+      wait_until([] { return exists(scratch("log")) && !read_file(scratch("log")).empty(); }));
+  ASSERT_TRUE(wait_until([] {
+    return read_file(scratch("typescript")).find("Script done on ") != std::string::npos;
+  })) << all_transcripts();
+  const std::string typescript = read_file(scratch("typescript"));
+  const std::string log = read_file(scratch("log"));
+  // A line may have been cut in two.
+  std::string all = typescript.substr(typescript.find("n00000001"));
+  all = all.substr(0, all.find("\nScript done on "));
+  const std::size_t seam = all.size();
+  all += log.substr(0, 1000);
+  for (std::size_t at = 0, n = 1; at + 20 < all.size(); at += 11, ++n) {
+    char line[32];
+    std::snprintf(line, sizeof line, "n%08zu\r\n", n);
+    ASSERT_EQ(all.substr(at, 11), line) << "at byte " << at << ", the seam is at " << seam;
+  }
+  ::kill(pid, SIGKILL);
+}
+
+// The shell script would go on with what stands behind it.
+TEST_F(Parents, ScriptThatAShellScriptHasStartedGoesOnWaitingForTheJob) {
+  Shell first("bash");
+  write_file(scratch("job"), "script -c 'exec " + std::string(kJob) + "' " + scratch("typescript") +
+                                 "\necho after\n");
+  const pid_t pid = first.start("sh " + scratch("job"));
+  const pid_t script = first.wait_for_program("script");
   const auto before = read_stat(pid)->tty;
   Moving moving(pid);
-  ASSERT_TRUE(wait_until([&] { return read_stat(pid)->tty != before; }));
-  ASSERT_TRUE(wait_until([&] { return (moving.modes().c_lflag & ISIG) == 0; }));
+  ASSERT_TRUE(wait_until([&] { return read_stat(pid)->tty != before && !grab_is_busy(); }));
+  ASSERT_TRUE(moving.echoes("still here"));
+  EXPECT_TRUE(is_alive(script));
+  EXPECT_THAT(first.transcript(), Not(HasSubstr("after")));
   first.close_window();
   ASSERT_TRUE(wait_until([&] { return !is_alive(first.pid()); }));
   expect_unharmed(moving);
