@@ -70,6 +70,12 @@ std::size_t pointer_count(const CallTable& table) {
   return count;
 }
 
+/// Bytes up to the arguments of the end, which nobody reads.
+std::size_t calls_size_of(const CallTable& table) {
+  const bool ends = !table.calls.empty() && table.calls.back().is_end;
+  return table.calls.size() * sizeof(PackedCall) - (ends ? sizeof(PackedCall::args) : 0);
+}
+
 void append(std::vector<std::byte>& out, const void* bytes, std::size_t size) {
   const auto* first = static_cast<const std::byte*>(bytes);
   out.insert(out.end(), first, first + size);
@@ -85,15 +91,14 @@ Argument CallTable::add_data(std::span<const std::byte> bytes) {
 }
 
 std::size_t encoded_size(const CallTable& table) {
-  return table.calls.size() * sizeof(PackedCall) + pointer_count(table) * sizeof(std::uint64_t) +
-         table.data.size();
+  return calls_size_of(table) + pointer_count(table) * sizeof(std::uint64_t) + table.data.size();
 }
 
 // Layout: the calls, then the addresses that they take, then the data. The first address stands at
 // the base that the batch code adds to; the base is the start of the table, so the offsets below
 // count from there.
 std::vector<std::byte> encode(const CallTable& table, std::uint64_t address) {
-  const std::size_t calls_size = table.calls.size() * sizeof(PackedCall);
+  const std::size_t calls_size = calls_size_of(table);
   const std::size_t data_offset = calls_size + pointer_count(table) * sizeof(std::uint64_t);
   std::vector<std::byte> out;
   std::vector<std::byte> pointers;
@@ -110,6 +115,7 @@ std::vector<std::byte> encode(const CallTable& table, std::uint64_t address) {
       append(pointers, &target, sizeof target);
     }
   }
+  out.resize(calls_size);
   out.insert(out.end(), pointers.begin(), pointers.end());
   out.insert(out.end(), table.data.begin(), table.data.end());
   return out;
@@ -148,9 +154,9 @@ std::size_t end_of_image(std::span<const std::byte> image) {
                                                   : end_of_sections<Elf64_Ehdr>(image);
 }
 
-VdsoTail tail_behind(std::size_t used, std::size_t size) {
+VdsoTail tail_behind(std::size_t used, std::size_t size, bool of_i386 = false) {
   used = (used + kAlignment) & ~(kAlignment - 1);
-  return used < size ? VdsoTail{used, size - used} : VdsoTail{};
+  return used < size ? VdsoTail{used, size - used, of_i386} : VdsoTail{};
 }
 
 bool is_zero(std::byte byte) {
@@ -177,10 +183,12 @@ VdsoTail vdso_tail_of(std::span<const std::byte> image) {
   const std::size_t end = end_of_image(image);
   if (end == 0 || end >= image.size())
     return {};
-  const VdsoTail tail = tail_behind(end, image.size());
+  const bool of_i386 = image[EI_CLASS] == std::byte{ELFCLASS32};
+  const std::size_t piece = of_i386 ? kKeptCodeSizeI386 : kKeptCodeSize;
+  const VdsoTail tail = tail_behind(end, image.size(), of_i386);
   auto bytes = image.subspan(std::min<std::size_t>(tail.offset, image.size()), tail.size);
-  while (bytes.size() >= kKeptCodeSize && is_kept_code(bytes.last(kKeptCodeSize)))
-    bytes = bytes.first(bytes.size() - kKeptCodeSize);
+  while (bytes.size() >= piece && is_kept_code(bytes.last(piece)))
+    bytes = bytes.first(bytes.size() - piece);
   const bool is_free = std::all_of(bytes.begin(), bytes.end(), is_zero);
   return is_free || begins_with_batch_code(bytes) ? tail : VdsoTail{};
 }

@@ -68,8 +68,9 @@ inline constexpr std::size_t kPackedCallSize = 24;
 [[nodiscard]] std::vector<std::byte> batch_code(const Registers& resume, bool was_stopped = false);
 /// What batch_code() was told.
 [[nodiscard]] bool was_stopped(std::span<const std::byte> code);
-/// Bytes of the longest, which is that of 64-bit programs.
+/// Bytes of one of 64-bit code, the longest, and of one of 32-bit code.
 [[nodiscard]] std::size_t batch_code_size();
+[[nodiscard]] std::size_t batch_code_size_i386();
 /// Whether a batch_code() lies there, whatever it was to resume at.
 [[nodiscard]] bool begins_with_batch_code(std::span<const std::byte> bytes);
 
@@ -200,6 +201,7 @@ struct TerminalUse {
 struct VdsoTail {
   std::uint64_t offset = 0;  ///< from the start of the vDSO
   std::size_t size = 0;      ///< bytes; 0 if there is no room
+  bool of_i386 = false;      ///< it is the vDSO of 32-bit programs
 };
 /// Found in our own vDSO, which the kernel shares with every 64-bit process.
 [[nodiscard]] VdsoTail vdso_tail();

@@ -26,10 +26,10 @@ struct ShortWrite {
 
 /// For a thread that is at a short_write(): code that writes the rest, gives the whole count (what
 /// has been written, where the rest fails), and goes on where the call was made. kKeptCodeSize
-/// bytes. Wherever it lies it uses no memory, and it can be used again by a thread that needs the
-/// same bytes.
+/// bytes, or kKeptCodeSizeI386. Wherever it lies it uses no memory, and it can be used again by a
+/// thread that needs the same bytes.
 [[nodiscard]] std::vector<std::byte> rest_code(const Registers& stopped);
-/// Whether these bytes, kKeptCodeSize or more, are a rest_code().
+/// Whether these bytes, of that size or more, are a rest_code().
 [[nodiscard]] bool is_rest_code(std::span<const std::byte> bytes);
 
 /// Registers with which the thread makes that code, at the address `code`, its own: interrupted in

@@ -189,6 +189,11 @@ std::size_t batch_code_size() {
   return static_cast<std::size_t>(grab_batch_end - grab_batch_begin);
 }
 
+std::size_t batch_code_size_i386() {
+  return static_cast<std::size_t>((grab_batch_registers - grab_batch_begin) +
+                                  (grab_batch_end32 - grab_batch_registers32));
+}
+
 bool begins_with_batch_code(std::span<const std::byte> bytes) {
   const std::span fixed(grab_batch_begin, grab_batch_flags);
   return bytes.size() >= fixed.size() && std::equal(fixed.begin(), fixed.end(), bytes.begin());
@@ -342,7 +347,7 @@ std::vector<std::byte> rest_code(const Registers& stopped) {
                            .count = low(regs.rdx),
                            .written = low(regs.rax),
                            .resume_at = low(regs.rip)});
-    code.resize(kKeptCodeSize);
+    code.resize(kKeptCodeSizeI386);
     return code;
   }
   const auto fill = [&](const std::byte* behind, std::uint64_t value, std::size_t size) {

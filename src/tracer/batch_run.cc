@@ -30,10 +30,11 @@ namespace grab::tracer {
 namespace {
 
 constexpr std::uint64_t kAllSignals = ~0ULL;
+constexpr std::uint64_t kUserSpace = 1ULL << 47U;  // Documentation/arch/x86/x86_64/mm.rst
 
-/// The middle of the widest unused range of the address space of a thread, for `size` bytes:
-/// nothing that grows gets there.
-Result<std::uint64_t> free_address(pid_t tid, std::size_t size) {
+/// The middle of the widest unused range below `limit` in the address space of a thread, for `size`
+/// bytes: nothing that grows gets there.
+Result<std::uint64_t> free_address(pid_t tid, std::size_t size, std::uint64_t limit) {
   constexpr std::uint64_t kLowest = 0x100000;  // above vm.mmap_min_addr
   std::ifstream maps("/proc/" + std::to_string(tid) + "/maps");
   std::uint64_t end_before = kLowest;
@@ -44,7 +45,8 @@ Result<std::uint64_t> free_address(pid_t tid, std::size_t size) {
     std::uint64_t end = 0;
     if (std::sscanf(line.c_str(), "%" SCNx64 "-%" SCNx64, &start, &end) != 2)
       break;
-    if (start > end_before && start - end_before > widest && start < (1ULL << 47U)) {
+    start = std::min(start, limit);
+    if (start > end_before && start - end_before > widest) {
       widest = start - end_before;
       middle = end_before + widest / 2;
     }
@@ -146,6 +148,9 @@ Status BatchRun::find_room(const proc::Process& process) {
         ErrorKind::kUnsupported,
         name_ + " is a 64-bit program that is running 32-bit code, which grab does not know");
   }
+  // A call has room for such an address, and in the vDSO of 32-bit programs each byte counts.
+  constexpr std::uint64_t kNarrow = 1ULL << 31U;
+  page_limit_ = room.of_i386 ? kNarrow : kUserSpace;
   code_ = room.start;
   const std::size_t code_size = arch::batch_code(arch::resume_by_itself(stopped_)).size();
   vdso_table_ = (code_ + code_size + 7) & ~std::uint64_t{7};
@@ -233,7 +238,7 @@ Result<Page> BatchRun::map_page(std::size_t size, bool writable) {
   Page page;
   page.writable = writable;
   page.size = (size + kPageSize) & ~(kPageSize - 1);
-  GRAB_TRY(page.address, free_address(tid_, page.size));
+  GRAB_TRY(page.address, free_address(tid_, page.size, page_limit_));
   arch::CallTable table = make_map_table(page, known_pid_, known_tid_, signal_mask_);
   if (fault("prepare", std::to_string(pid_) + ": mmap", ENOMEM) != 0)
     table.calls.front() = arch::Call{.number = 0x3ff};

@@ -122,6 +122,7 @@ class BatchRun {
   std::uint64_t code_ = 0;            // addresses in the process
   std::uint64_t vdso_table_ = 0;      // where a table has room behind the code
   std::uint64_t limit_ = 0;           // where that room ends
+  std::uint64_t page_limit_ = 0;      // where mapped pages end
   std::uint64_t table_at_ = 0;        // of the table that is loaded
   std::optional<Page> page_;          // mapped now
   std::vector<std::uint64_t> stops_;  // addresses of its stop calls

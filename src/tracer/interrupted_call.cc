@@ -59,7 +59,7 @@ bool write_at(int mem_fd, std::uint64_t address, const std::vector<std::byte>& b
 /// Puts the code where it can stay, or finds it there; its address, 0 if there is no room.
 std::uint64_t place(pid_t tid, int mem_fd, const std::vector<std::byte>& code) {
   const std::optional<VdsoRoom> room = find_vdso_room(tid, mem_fd, 0);
-  if (!room)
+  if (!room || code.size() != kept_code_size(*room))
     return 0;
   const std::vector<std::byte> unused(code.size());
   std::vector<std::byte> there(code.size());

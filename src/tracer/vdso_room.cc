@@ -17,13 +17,6 @@
 namespace grab::tracer {
 namespace {
 
-bool holds_kept_code(int mem_fd, std::uint64_t address) {
-  std::array<std::byte, arch::kKeptCodeSize> bytes{};
-  return pread(mem_fd, bytes.data(), bytes.size(), static_cast<off_t>(address)) ==
-             static_cast<ssize_t>(bytes.size()) &&
-         arch::is_kept_code(bytes);
-}
-
 const arch::VdsoTail& own_tail() {
   static const arch::VdsoTail found = arch::vdso_tail();
   return found;
@@ -48,6 +41,12 @@ arch::VdsoTail tail_in(int mem_fd, const proc::VdsoMapping& vdso) {
   return read_at(mem_fd, vdso.start, image) ? arch::vdso_tail_of(image) : arch::VdsoTail{};
 }
 
+bool holds_kept_code(int mem_fd, std::uint64_t address, std::size_t size) {
+  std::array<std::byte, arch::kKeptCodeSize> room{};
+  const std::span bytes = std::span(room).first(size);
+  return read_at(mem_fd, address, bytes) && arch::is_kept_code(bytes);
+}
+
 }  // namespace
 
 std::optional<VdsoRoom> find_vdso_room(pid_t tid, int mem_fd, std::uint64_t hint) {
@@ -59,22 +58,30 @@ std::optional<VdsoRoom> find_vdso_room(pid_t tid, int mem_fd, std::uint64_t hint
   const arch::VdsoTail tail = tail_in(mem_fd, *vdso);
   if (tail.size == 0)
     return std::nullopt;
-  return VdsoRoom{vdso->start + tail.offset, vdso->start + vdso->size};
+  return VdsoRoom{vdso->start + tail.offset, vdso->start + vdso->size, tail.of_i386};
+}
+
+std::size_t kept_code_size(VdsoRoom room) {
+  return room.of_i386 ? arch::kKeptCodeSizeI386 : arch::kKeptCodeSize;
 }
 
 std::uint64_t first_kept_code(VdsoRoom room) {
   constexpr std::size_t kMost = 8;
-  // The calls that lead to a page with more of them, or that end a batch there.
+  // The calls that lead to a page with more of them, or that end a batch there. Of 32-bit programs
+  // there is room for just these (one_call.h) on Linux 6.12.
   constexpr std::size_t kFewCalls = 12 * arch::kPackedCallSize;
-  return std::max(room.end - kMost * arch::kKeptCodeSize,
-                  room.start + arch::batch_code_size() + kFewCalls);
+  constexpr std::size_t kFewestCalls = 5 * arch::kPackedCallSize;
+  const std::size_t code = room.of_i386 ? arch::batch_code_size_i386() : arch::batch_code_size();
+  const std::size_t calls = room.of_i386 ? kFewestCalls : kFewCalls;
+  const std::size_t aligned_code = (code + 7) & ~std::size_t{7};
+  return std::max(room.end - kMost * kept_code_size(room), room.start + aligned_code + calls);
 }
 
 VdsoRoom without_kept_code(VdsoRoom room, int mem_fd) {
   const std::uint64_t first = first_kept_code(room);
-  while (room.end - arch::kKeptCodeSize >= first &&
-         holds_kept_code(mem_fd, room.end - arch::kKeptCodeSize))
-    room.end -= arch::kKeptCodeSize;
+  const std::size_t size = kept_code_size(room);
+  while (room.end - size >= first && holds_kept_code(mem_fd, room.end - size, size))
+    room.end -= size;
   return room;
 }
 

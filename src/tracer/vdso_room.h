@@ -15,6 +15,7 @@ namespace grab::tracer {
 struct VdsoRoom {
   std::uint64_t start = 0;  ///< addresses in the process
   std::uint64_t end = 0;
+  bool of_i386 = false;  ///< in the vDSO of 32-bit programs
   [[nodiscard]] bool contains(std::uint64_t address) const {
     return address >= start && address < end;
   }
@@ -24,6 +25,9 @@ struct VdsoRoom {
 /// made it: the process can have moved it, or put a file that it shares with others in its place.
 /// `mem_fd` is its open memory, `hint` an address where the vDSO may well be, or 0.
 [[nodiscard]] std::optional<VdsoRoom> find_vdso_room(pid_t tid, int mem_fd, std::uint64_t hint);
+
+/// Bytes of each of the codes that stay.
+[[nodiscard]] std::size_t kept_code_size(VdsoRoom room);
 
 /// The lowest address for the rest of a write, so that a batch always has room below it.
 [[nodiscard]] std::uint64_t first_kept_code(VdsoRoom room);
