@@ -7,6 +7,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
@@ -38,8 +40,10 @@ std::string start_line(const std::string& kind) {
 
 class InnerShell : public EveryShell {
  protected:
+  // Of its own input; 3 is the number in 32-bit programs.
   static bool waits_in_read(pid_t pid) {
-    return read_file("/proc/" + std::to_string(pid) + "/syscall").rfind("0 0x0 ", 0) == 0;
+    const std::string call = read_file("/proc/" + std::to_string(pid) + "/syscall");
+    return call.rfind("0 0x0 ", 0) == 0 || call.rfind("3 0x0 ", 0) == 0;
   }
   // Starts the inner shell as the job of the outer one.
   static pid_t start_inner(Shell& first, const std::string& line, const std::string& comm) {
@@ -79,10 +83,12 @@ class InnerShell : public EveryShell {
   }
   static bool waits_for_a_key(pid_t pid) {
     const std::string call = read_file("/proc/" + std::to_string(pid) + "/syscall");
-    const int number = std::atoi(call.c_str());
     const auto stat = read_stat(pid);
+    // By number, also of 32-bit programs: read, poll, pselect6, pselect6_time64. What these numbers
+    // are in the other kind does not wait, or no shell calls it.
+    constexpr std::array kCalls{SYS_read, SYS_poll, SYS_pselect6, 3, 168, 308, 413};
     return stat && stat->state == 'S' &&
-           (number == SYS_read || number == SYS_poll || number == SYS_pselect6);
+           std::find(kCalls.begin(), kCalls.end(), std::atoi(call.c_str())) != kCalls.end();
   }
   // At the prompt. Not before it waits there: zsh and fish act upon a SIGINT that comes just before
   // they wait at the next key only. fish shows nothing for an empty line; the others could take

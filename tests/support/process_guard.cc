@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <condition_variable>
 #include <cstdio>
+#include <cstdlib>
 #include <map>
 #include <mutex>
 #include <thread>
@@ -34,8 +35,13 @@ std::map<pid_t, int>& reaped() {
 
 }  // namespace
 
+int slowness() {
+  const char* text = std::getenv("GRAB_TEST_SLOWNESS");
+  return text == nullptr ? 1 : std::max(std::atoi(text), 1);
+}
+
 bool wait_until(const std::function<bool()>& holds, Duration limit) {
-  const auto end = std::chrono::steady_clock::now() + limit;
+  const auto end = std::chrono::steady_clock::now() + limit * slowness();
   for (;;) {
     reap();
     if (holds())
@@ -94,7 +100,7 @@ struct Watchdog::State {
 Watchdog::Watchdog(std::chrono::seconds limit, std::function<void()> report) : state_(new State) {
   state_->thread = std::thread([this, limit, report = std::move(report)] {
     std::unique_lock lock(state_->mutex);
-    if (state_->condition.wait_for(lock, limit, [this] { return state_->done; }))
+    if (state_->condition.wait_for(lock, limit * slowness(), [this] { return state_->done; }))
       return;
     std::fputs("the test took too long; ending it and all that it started\n", stderr);
     report();

@@ -15,6 +15,9 @@ using Duration = std::chrono::milliseconds;
 // A loaded machine with two cores needs up to 2 s for what usually takes 50 ms; a limit only costs
 // time where a test fails.
 constexpr Duration kDeadline{10'000};
+/// By how much every limit is longer: GRAB_TEST_SLOWNESS of the environment, for a machine that is
+/// emulated; 1 without it.
+[[nodiscard]] int slowness();
 
 /// Asks again and again until it holds, at most `limit`; false when it never did. Reaps orphans
 /// meanwhile.

@@ -243,7 +243,7 @@ testing::AssertionResult TerminalSession::expect(std::string_view text, Duration
     at = s.shown.find(text, s.found);
     return at != std::string::npos || s.ended;
   };
-  const auto end = std::chrono::steady_clock::now() + limit;
+  const auto end = std::chrono::steady_clock::now() + limit * slowness();
   // An ended terminal is looked at once more: its last output came before its end.
   while (!arrived() && std::chrono::steady_clock::now() < end) {
     s.changed.wait_for(lock, Duration{50});
