@@ -34,6 +34,7 @@
 #include "relay/recorder.h"
 #include "relay/socket_directory.h"
 #include "relay/viewer_terminal.h"
+#include "tracer/fd_store.h"
 #include "tracer/terminal.h"
 #include "tracer/tracer.h"
 
@@ -302,6 +303,10 @@ class Shown {
   whom.command = setup.command.get();
   whom.command_pid = command;
   whom.front = setup.front.get();
+  if (Result<tracer::FdStore> store = tracer::FdStore::open()) {
+    whom.left_open = std::move(*store);
+    setup.left_open = whom.left_open.holder();
+  }
   whom.begun = [&] { shown.drop_write_end(); };
   whom.see_to = [&](const tracer::Moved& moved) {
     constexpr int kTries = 10;  // each but the first is of somebody who was killed

@@ -186,6 +186,8 @@ struct Snapshot {
   std::optional<Process> parents_parent;  ///< only when the named one is a session leader
   std::vector<pid_t>
       old_ptmx_keepers;  ///< of old_terminal; only when the named one is a session leader
+  /// Who keeps one of the terminals that earlier moves have left; likewise.
+  std::vector<pid_t> earlier_ptmx_keepers;
   std::vector<Outsider> outsiders;
   std::vector<pid_t> session_pgids;  ///< groups of the named process's session that hold a process
                                      ///< outside the tree

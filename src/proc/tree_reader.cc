@@ -58,6 +58,7 @@ struct TreeReader::State {
   Membership members;
   OldTerminal old_terminal;
   OldTerminal left_terminal;
+  std::vector<OldTerminal> earlier_terminals;  ///< of Snapshot::earlier_ptmx_keepers
   Descriptions descriptions;
   DetailsReader details{old_terminal, left_terminal, descriptions};
   bool scanned = false;  ///< the last call was a scan()
@@ -75,6 +76,7 @@ struct TreeReader::State {
   std::optional<Process> parent(const Snapshot& snapshot) const;
   static void set_foreign_sets_apart(pid_t parent, Snapshot& snapshot);
   Result<void> fill_outsiders(Snapshot& snapshot);
+  void find_keepers(Snapshot& snapshot);
   Result<Snapshot> snapshot(How how, const Snapshot* before);
 };
 
@@ -358,6 +360,21 @@ Result<void> TreeReader::State::fill_outsiders(Snapshot& snapshot) {
   return {};
 }
 
+// Opens the earlier terminals, too: their keepers must not see them close before they are told.
+void TreeReader::State::find_keepers(Snapshot& snapshot) {
+  const std::vector<pid_t> lineage = lineage_of(named);
+  snapshot.old_ptmx_keepers = ptmx_keepers(snapshot.old_terminal.device, lineage);
+  snapshot.parents_parent = parent_of(snapshot.parent);
+  earlier_terminals.clear();
+  for (const dev_t device : options.also_from) {
+    const std::vector<pid_t> keepers = ptmx_keepers(device, lineage);
+    snapshot.earlier_ptmx_keepers.insert(snapshot.earlier_ptmx_keepers.end(), keepers.begin(),
+                                         keepers.end());
+    if (!keepers.empty())
+      (void)earlier_terminals.emplace_back(device).fd(members.find(named)->files);
+  }
+}
+
 static void mark_contained(Snapshot& snapshot) {
   for (Process& process : snapshot.processes) {
     for (StaleWatch& stale : process.stale_watches)
@@ -398,6 +415,7 @@ Result<Snapshot> TreeReader::State::snapshot(How how, const Snapshot* before) {
   if (before != nullptr) {
     snapshot.self = before->self;
     snapshot.old_ptmx_keepers = before->old_ptmx_keepers;
+    snapshot.earlier_ptmx_keepers = before->earlier_ptmx_keepers;
     snapshot.parents_parent = before->parents_parent;
     mark_contained(snapshot);
     return snapshot;
@@ -405,10 +423,8 @@ Result<Snapshot> TreeReader::State::snapshot(How how, const Snapshot* before) {
   snapshot.self = read_self();
   mark_contained(snapshot);
   const Process* const named_process = snapshot.find(named);
-  if (named_process != nullptr && named_process->stat.sid == named) {
-    snapshot.old_ptmx_keepers = ptmx_keepers(snapshot.old_terminal.device, lineage_of(named));
-    snapshot.parents_parent = parent_of(snapshot.parent);
-  }
+  if (named_process != nullptr && named_process->stat.sid == named)
+    find_keepers(snapshot);
   return snapshot;
 }
 
@@ -453,6 +469,13 @@ int TreeReader::old_terminal_fd() const {
 
 int TreeReader::left_terminal_fd() const {
   return state_->left_terminal.fd();
+}
+
+std::vector<int> TreeReader::earlier_terminal_fds() const {
+  std::vector<int> fds;
+  for (const OldTerminal& terminal : state_->earlier_terminals)
+    fds.push_back(terminal.fd());
+  return fds;
 }
 
 Result<int> TreeReader::mem_fd(pid_t pid) {

@@ -64,6 +64,8 @@ class TreeReader {
   [[nodiscard]] int description_fd(int index) const;
   [[nodiscard]] int old_terminal_fd() const;
   [[nodiscard]] int left_terminal_fd() const;
+  /// Of the terminals that have one of Snapshot::earlier_ptmx_keepers; likewise.
+  [[nodiscard]] std::vector<int> earlier_terminal_fds() const;
 
   /// /proc/PID/mem of a member, open for reading and writing and kept so; borrowed.
   /// An execve makes it stale: call forget() for that pid then.

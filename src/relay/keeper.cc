@@ -130,7 +130,7 @@ void pause_for(int milliseconds) {
 void keep_open(const RelaySetup& setup, int link) {
   close_all_but({setup.ptmx.get(), setup.front.get(), setup.files.log.get(),
                  setup.files.record.get(), setup.command.get(), setup.notices.get(),
-                 setup.listener.get(), setup.shown.get(),
+                 setup.listener.get(), setup.shown.get(), setup.left_open.get(),
                  setup.directory ? setup.directory->fd() : -1, link});
 }
 

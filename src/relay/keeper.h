@@ -32,6 +32,8 @@ struct RelaySetup {
   std::optional<SocketDirectory> directory;
   UniqueFd listener;
 
+  UniqueFd left_open;  ///< only to be held: what was put there (tracer/fd_store.h) is open so long
+
   // Of the first relay alone.
   UniqueFd command;  ///< the connection of the user's command, to which Hello has been said
   bool command_attaches = false;  ///< else it waits for Done, when `notices` has ended

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "tracer/fd_store.h"
 
+#include <fcntl.h>
 #include <sys/socket.h>
 
 #include <array>
@@ -24,6 +25,18 @@ Result<FdStore> FdStore::open() {
 void FdStore::put(int fd) const {
   if (fd >= 0)
     (void)send_descriptors(in_.get(), {fd});
+}
+
+// Kernel: descriptors that a message brings, and for which the receiver has no room, are closed.
+// Source: unix(7), MSG_CTRUNC.
+void FdStore::clear() const {
+  char byte = 0;
+  while (::recv(out_.get(), &byte, 1, MSG_DONTWAIT) >= 0) {
+  }
+}
+
+UniqueFd FdStore::holder() const {
+  return UniqueFd(::fcntl(out_.get(), F_DUPFD_CLOEXEC, 0));
 }
 
 }  // namespace grab::tracer

@@ -40,5 +40,31 @@ TEST_F(FdStoreTest, KeepsOpenWhatItsOwnerHasClosedForAsLongAsItIsThere) {
   EXPECT_FALSE(is_open());
 }
 
+TEST_F(FdStoreTest, ClosesWhatIsThereWhenItIsCleared) {
+  const auto store = FdStore::open();
+  ASSERT_TRUE(store);
+  store->put(write_end_.get());
+  store->put(write_end_.get());
+  write_end_.reset();
+  EXPECT_TRUE(is_open());
+  store->clear();
+  EXPECT_FALSE(is_open());
+  store->clear();
+}
+
+TEST_F(FdStoreTest, IsKeptByWhoHoldsIt) {
+  UniqueFd holder;
+  {
+    const auto store = FdStore::open();
+    ASSERT_TRUE(store);
+    store->put(write_end_.get());
+    write_end_.reset();
+    holder = store->holder();
+  }
+  EXPECT_TRUE(is_open());
+  holder.reset();
+  EXPECT_FALSE(is_open());
+}
+
 }  // namespace
 }  // namespace grab::tracer

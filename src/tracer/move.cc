@@ -327,8 +327,11 @@ class Move {
   /// Who keeps the terminal of a session leader (xterm) must not see it close, and hang up what was
   /// on it, before it is told. Our copies keep it open until then; these do if we are killed.
   void leave_old_terminal_open() const {
-    if (ends_.left_open != nullptr && plan_.topology == Topology::kSessionLeader)
-      ends_.left_open->put(reader_->old_terminal_fd());
+    if (plan_.topology != Topology::kSessionLeader || plan_.tell.how != TellShell::How::kTold)
+      return;
+    ends_.left_open.put(reader_->old_terminal_fd());
+    for (const int fd : reader_->earlier_terminal_fds())
+      ends_.left_open.put(fd);
   }
 
   Status commit_root() {
@@ -555,14 +558,12 @@ class Move {
     const auto telling = moved_but_processes().telling;
     if (!telling)
       return channel_.report(moved());
+    const auto notice = [this, &tell](const std::string& sentence) {
+      channel_.notice(tell.advice.empty() ? sentence : sentence + "; " + tell.advice);
+    };
     // The one that tells is there before the move is done: whoever is killed, the shell is told.
-    // Our copies of the old terminal keep it open until then: who holds it (xterm) must not see it
-    // close, and hang up what was on it, before it is followed.
-    tell_shell(
-        *telling, [this] { channel_.report(moved()); },
-        [this, &tell](const std::string& sentence) {
-          channel_.notice(tell.advice.empty() ? sentence : sentence + "; " + tell.advice);
-        });
+    tell_shell(*telling,
+               {[this] { channel_.report(moved()); }, [this] { ends_.left_open.clear(); }, notice});
   }
 
   pid_t named_;

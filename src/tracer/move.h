@@ -23,10 +23,8 @@ struct MoveEnds {
   int ptmx = -1;     ///< of the pts that the tree is moved to
   int command = -1;  ///< as in MoveFor
   pid_t command_pid = 0;
-  int front = -1;  ///< as in MoveFor
-  /// In which the old terminal of a session leader stays open if the tracer is killed, until the
-  /// next one has completed the move. Null: nowhere.
-  const FdStore* left_open = nullptr;
+  int front = -1;            ///< as in MoveFor
+  const FdStore& left_open;  ///< as in MoveFor
   /// A move to the same ptmx that was broken off behind its commit, and is to be completed: all
   /// that is still on the terminals that it set out from. Null: none.
   const Moved* unfinished = nullptr;

@@ -81,9 +81,10 @@ TellShell tell_again(TellShell tell) {
   return tell;
 }
 
-/// script(1) of util-linux, which is told at the end of a poll(2).
-bool is_script(const Process& keeper) {
-  return keeper.stat.comm == "script" && keeper.status.blocked.has(SIGCHLD);
+/// script(1) of util-linux, which is told at the end of a poll(2). One that was told in part waits
+/// with no signal blocked.
+bool is_script(const Process& keeper, bool told_in_part) {
+  return keeper.stat.comm == "script" && (told_in_part || keeper.status.blocked.has(SIGCHLD));
 }
 
 /// It ends when it is told. A shell that has started it as a job breaks off the rest of the line
@@ -105,8 +106,9 @@ TellShell decide_for_script(const Snapshot& snapshot, const Process& script, Tel
 
 TellShell decide_for_leader(const Snapshot& snapshot, const Process& parent, const Process& root,
                             TellShell tell) {
+  const bool left_before = contains(snapshot.earlier_ptmx_keepers, parent.stat.pid);
   // xterm, started in a terminal, has what else makes an interactive shell.
-  if (!contains(snapshot.old_ptmx_keepers, parent.stat.pid)) {
+  if (!left_before && !contains(snapshot.old_ptmx_keepers, parent.stat.pid)) {
     if (is_shell_left_behind(parent, root) && is_traceable(parent, snapshot.self)) {
       tell.guard = !forgets_at_once(parent);
       return tell_again(tell);
@@ -121,8 +123,11 @@ TellShell decide_for_leader(const Snapshot& snapshot, const Process& parent, con
   tell.how = TellShell::How::kTold;
   tell.wait_status = 0;  // as after `exit`: the old window closes in the ordinary way
   tell.guard = true;     // and xterm hangs up the group of its child, whether that has ended or not
-  tell.why = "the keeper of the old terminal";
-  return is_script(parent) ? decide_for_script(snapshot, parent, std::move(tell)) : tell;
+  tell.again = left_before;  // it is still there, and may never have been told
+  tell.why = "the keeper of " +
+             std::string(left_before ? "a terminal that it has left before" : "the old terminal");
+  return is_script(parent, left_before) ? decide_for_script(snapshot, parent, std::move(tell))
+                                        : tell;
 }
 
 }  // namespace

@@ -238,6 +238,17 @@ TEST(Script, IsKnownByItsNameAndByTheSignalItReads) {
   EXPECT_FALSE(decide(snapshot).is_script);
 }
 
+TEST(Keeper, OfATerminalThatAnEarlierMoveHasLeftIsToldAgain) {
+  TestSnapshot snapshot = a_session_leader();
+  snapshot.value.old_ptmx_keepers = {70};
+  snapshot.value.earlier_ptmx_keepers = {50};
+  const TellShell tell = decide(snapshot);
+  EXPECT_EQ(tell.how, How::kTold);
+  EXPECT_EQ(tell.shell, 50);
+  EXPECT_TRUE(tell.again);
+  EXPECT_TRUE(tell.guard);
+}
+
 TEST(Keeper, IsNotTakenForAShellThatWasLeftBehind) {
   TestSnapshot snapshot = a_session_leader();
   snapshot.value.old_ptmx_keepers = {50};

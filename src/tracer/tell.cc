@@ -42,7 +42,7 @@ void set_up_sigchld() {
 
 /// Writes a byte to `done` when all is told that can be told at once.
 [[noreturn]] void run_teller(const Telling& telling, Progress& progress, int done,
-                             const std::function<void(const std::string&)>& notice) {
+                             const TellingCalls& calls) {
   (void)prctl(PR_SET_NAME, "grab-tracer");
   // Kernel: a group that becomes orphaned with a stopped member gets SIGHUP and SIGCONT. The
   // starter, in this session and another group, ends now: a teller that somebody has stopped would
@@ -52,9 +52,10 @@ void set_up_sigchld() {
   ShellFollower follower(telling, progress);
   Status told = follower.seize_all();
   if (!told && told.error().kind != ErrorKind::kGone)
-    notice("the old shell could not be told: " + told.error().message());
+    calls.notice("the old shell could not be told: " + told.error().message());
   if (told)
     told = follower.tell(kTellLimit);
+  calls.over();
   if (!told)
     _exit(0);
   become_guard();
@@ -81,27 +82,28 @@ bool is_readable(int fd) {
 
 }  // namespace
 
-void tell_shell(const Telling& telling, const std::function<void()>& begun,
-                const std::function<void(const std::string&)>& notice) {
+void tell_shell(const Telling& telling, const TellingCalls& calls) {
   constexpr int kLives = 100;  // more than anybody kills, few enough to end where one always dies
   set_up_sigchld();
   Progress* progress = share_progress();
   if (progress == nullptr || telling.children.size() > Progress::kMaxChildren) {
-    begun();
-    return notice("the old shell could not be told: no memory to tell it by");
+    calls.over();
+    calls.begun();
+    return calls.notice("the old shell could not be told: no memory to tell it by");
   }
   for (std::size_t i = 0; telling.again && i < telling.children.size(); i++)
     progress->steps[i].store(Progress::Step::kDoubtful);
+  const TellingCalls in_silence{[] {}, [] {}, [](const std::string&) {}};
   bool guarding = false;
   for (int life = 0; life < kLives; life++) {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0)
-      return life == 0 ? begun() : void();
+      return life == 0 ? calls.begun() : void();
     const pid_t teller = fork();
     if (teller == 0)
-      run_teller(telling, *progress, ends[1], guarding ? [](const std::string&) {} : notice);
+      run_teller(telling, *progress, ends[1], guarding ? in_silence : calls);
     if (life == 0)
-      begun();
+      calls.begun();
     (void)close(ends[1]);
     const bool told = is_readable(ends[0]);
     (void)close(ends[0]);

@@ -32,13 +32,18 @@ struct Telling {
   bool is_script = false;
 };
 
+/// What is called meanwhile, in the processes that tell.
+struct TellingCalls {
+  std::function<void()> begun;                     ///< the one that tells lives
+  std::function<void()> over;                      ///< all is told that can be told at once
+  std::function<void(const std::string&)> notice;  ///< gets a sentence if it can not be told at all
+};
+
 /// Tells, in a process of its own which this one starts again if it is killed, and which goes on if
 /// this one is killed. Returns when there is nothing left to do: all is told, and the shell no
 /// longer has the job in its table (or the shell has ended, or the job). Both processes give up
 /// every descriptor, and are called grab-guard instead of grab-tracer, as soon as all that can be
-/// told at once is told (0.4-4 ms; kTellLimit at most). `begun` is called when the one that tells
-/// lives. `notice` gets a sentence if the shell can not be told at all.
-void tell_shell(const Telling& telling, const std::function<void()>& begun,
-                const std::function<void(const std::string&)>& notice);
+/// told at once is told (0.4-4 ms; kTellLimit at most).
+void tell_shell(const Telling& telling, const TellingCalls& calls);
 
 }  // namespace grab::tracer

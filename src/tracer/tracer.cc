@@ -64,14 +64,8 @@ void sleep_a_moment() {
   (void)nanosleep(&kMoment, nullptr);
 }
 
-/// What the tracers of one move have in common, and the starter holds.
-struct Shared {
-  UniqueFd notices;   ///< the write end of a pipe
-  FdStore left_open;  ///< as in MoveEnds
-};
-
 [[noreturn]] void trace(pid_t named, const MoveOptions& options, const MoveFor& whom,
-                        const Moved* unfinished, const UniqueFd& reports, const Shared& shared) {
+                        const Moved* unfinished, const UniqueFd& reports, const UniqueFd& notices) {
   const pid_t caller = getppid();
   be_tracer();
   if (whom.begun)
@@ -82,12 +76,12 @@ struct Shared {
         if (const auto* moved = std::get_if<Moved>(&report); moved != nullptr && whom.see_to)
           whom.see_to(*moved);
       },
-      [&](const std::string& sentence) { write_all(shared.notices.get(), sentence + "\n"); }};
+      [&](const std::string& sentence) { write_all(notices.get(), sentence + "\n"); }};
   const MoveEnds ends{.ptmx = whom.ptmx,
                       .command = whom.command,
                       .command_pid = whom.command_pid != 0 ? whom.command_pid : caller,
                       .front = whom.front,
-                      .left_open = &shared.left_open,
+                      .left_open = whom.left_open,
                       .unfinished = unfinished};
   const Status moved = run_move(named, options, ends, channel);
   if (!moved)
@@ -170,13 +164,13 @@ void leave_terminal_to_shell(const Held& held) {
 }
 
 /// Tells the shell in a process of its own, for a tracer that may have been killed before it did.
-void tell_after_all(Telling telling, const UniqueFd& notices) {
+void tell_after_all(Telling telling, const MoveFor& whom, const UniqueFd& notices) {
   telling.again = true;
   if (fork() != 0)
     return;
   be_tracer();
-  tell_shell(
-      telling, [] {}, [&](const std::string& said) { write_all(notices.get(), said + "\n"); });
+  tell_shell(telling, {[] {}, [&] { whom.left_open.clear(); },
+                       [&](const std::string& said) { write_all(notices.get(), said + "\n"); }});
   _exit(0);
 }
 
@@ -196,13 +190,13 @@ struct Told {
 /// Forks a tracer and waits until it is done or dead; in that case what it held goes on.
 /// Errors: those that it has reported.
 Result<Told> run_tracer(pid_t named, const MoveOptions& options, const MoveFor& whom,
-                        const Moved* unfinished, const Shared& shared) {
+                        const Moved* unfinished, const UniqueFd& notices) {
   GRAB_TRY(Pipe reports, open_pipe());
   const pid_t tracer = fork();
   if (tracer < 0)
     return fail_errno(errno, "fork");
   if (tracer == 0)
-    trace(named, options, whom, unfinished, reports.write_end, shared);
+    trace(named, options, whom, unfinished, reports.write_end, notices);
   reports.write_end.reset();
 
   Told told;
@@ -236,14 +230,14 @@ Result<Told> run_tracer(pid_t named, const MoveOptions& options, const MoveFor& 
 
 /// Moves what a tracer that was killed behind the commit has left, by as many others as it takes.
 Moved complete(pid_t named, MoveOptions options, const MoveFor& whom, Moved unfinished,
-               const Shared& shared) {
+               const UniqueFd& notices) {
   constexpr int kLives = 10;  // each but the first is of somebody who was killed
   const bool leads = unfinished.topology != Topology::kKeepSession;
   const pid_t root = leads ? unfinished.job_pgid : named;
   options.keep_session = !leads;
   std::string why = "tracers were killed again and again";
   for (int life = 0; life < kLives; life++) {
-    const Result<Told> told = run_tracer(root, options, whom, &unfinished, shared);
+    const Result<Told> told = run_tracer(root, options, whom, &unfinished, notices);
     if (told && told->moved)
       return *told->moved;
     if (!told) {
@@ -257,7 +251,7 @@ Moved complete(pid_t named, MoveOptions options, const MoveFor& whom, Moved unfi
   const auto stat = proc::stat_of(root);
   const bool root_has_left = !stat || stat->tty != unfinished.old_devices.front();
   if (unfinished.telling && root_has_left)
-    tell_after_all(*unfinished.telling, shared.notices);
+    tell_after_all(*unfinished.telling, whom, notices);
   return unfinished;
 }
 
@@ -284,9 +278,7 @@ Result<Survey> survey(pid_t named, const MoveOptions& options) {
 
 Result<MoveResult> move_tree(pid_t named, const MoveOptions& options, const MoveFor& whom) {
   GRAB_TRY(Pipe notices, open_pipe());
-  GRAB_TRY(FdStore left_open, FdStore::open());
-  const Shared shared{std::move(notices.write_end), std::move(left_open)};
-  GRAB_TRY(Told told, run_tracer(named, options, whom, nullptr, shared));
+  GRAB_TRY(Told told, run_tracer(named, options, whom, nullptr, notices.write_end));
   if (told.moved)
     return MoveResult{std::move(*told.moved), std::move(notices.read_end)};
   if (!told.committing || !is_in_use(whom.ptmx)) {
@@ -294,7 +286,7 @@ Result<MoveResult> move_tree(pid_t named, const MoveOptions& options, const Move
                 "the tree goes on where it was; run grab again");
   }
   // Somebody is there already, and would lose the terminal with us.
-  Moved moved = complete(named, options, whom, std::move(*told.committing), shared);
+  Moved moved = complete(named, options, whom, std::move(*told.committing), notices.write_end);
   return MoveResult{std::move(moved), std::move(notices.read_end)};
 }
 

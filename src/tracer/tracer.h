@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/unique_fd.h"
 #include "proc/snapshot.h"
+#include "tracer/fd_store.h"
 #include "tracer/plan.h"
 #include "tracer/tell.h"
 
@@ -56,7 +57,10 @@ struct MoveFor {
   /// commit, the move is undone. -1: nobody's.
   int command = -1;
   pid_t command_pid = 0;  ///< that command, which refusals call grab itself; 0: the caller
-  int front = -1;         ///< memory of a Front, for the relay to read; -1: nobody reads it
+  /// In which the old terminal of a session leader stays open until its keeper is told, whoever is
+  /// killed meanwhile. Empty: nowhere.
+  FdStore left_open = {};
+  int front = -1;  ///< memory of a Front, for the relay to read; -1: nobody reads it
   /// Called first in the tracer process.
   std::function<void()> begun = {};
   /// Called in the tracer process when the tree is moved; returns when somebody shows it, whoever

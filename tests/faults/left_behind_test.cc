@@ -14,6 +14,7 @@
 #include "faults/faulty_grab.h"
 #include "faults/trees.h"
 #include "support/other_user.h"
+#include "support/viewing.h"
 
 namespace grab::test {
 namespace {
@@ -345,6 +346,25 @@ TEST_F(LeftWindow, HangsNobodyUpWhenTheTracerIsKilledBehindTheCommit) {
   grab.wait();
   ASSERT_TRUE(grab.shows_the_tree()) << grab.said();
   expect_unharmed(grab);
+}
+
+TEST_F(LeftWindow, IsToldByTheNextGrabWhenAllWereKilledWhoWouldTellIt) {
+  FaultyGrab first("PTRACE_SEIZE@" + std::to_string(xterm_) + "#1=stop", arguments());
+  first.wait();
+  ASSERT_TRUE(wait_until([] { return stopped_tracer().has_value(); })) << first.said();
+  const std::vector<pid_t> tellers = processes_named("grab-tracer");
+  for (const pid_t pid : tellers)
+    ::kill(pid, SIGSTOP);
+  for (const pid_t pid : tellers)
+    ::kill(pid, SIGKILL);
+  ASSERT_TRUE(wait_until([] { return processes_named("grab-tracer").empty(); }));
+  first.terminal().type("one\r");
+  EXPECT_TRUE(first.terminal().expect("got: one")) << all_transcripts();
+  EXPECT_TRUE(is_alive(xterm_));
+  FaultyGrab second("", arguments());
+  second.wait();
+  ASSERT_TRUE(second.shows_the_tree()) << second.said();
+  expect_unharmed(second);
 }
 
 TEST_F(LeftBehind, AJobThatHadToBeStoppedForItsShellGoesOnInTheBackground) {

@@ -37,6 +37,18 @@ class LeftScript : public GrabTest {
     const pid_t tracer = std::atoi(status_field(script_, script_, "TracerPid").c_str());
     return tracer != 0 && is_stopped(tracer) ? tracer : 0;
   }
+  /// All at once, when they have come to that call.
+  void kill_all_who_tell() const {
+    ASSERT_TRUE(wait_until([&] { return stopped_tracer_of_script() != 0; })) << all_transcripts();
+    auto tellers = processes_named("grab-tracer");
+    for (const pid_t guard : processes_named("grab-guard"))
+      tellers.push_back(guard);
+    for (const pid_t pid : tellers)
+      ::kill(pid, SIGSTOP);
+    for (const pid_t pid : tellers)
+      ::kill(pid, SIGKILL);
+    ASSERT_TRUE(wait_until([&] { return !is_traced(script_) || !is_alive(script_); }));
+  }
   void expect_unharmed(FaultyGrab& grab) const {
     grab.terminal().type("hello\r");
     EXPECT_TRUE(grab.terminal().expect("got: hello")) << all_transcripts();
@@ -76,14 +88,7 @@ TEST_P(LeftScriptAtCall, IsDoneThoughTheOneWhoTellsItIsKilled) {
 TEST_P(LeftScriptAtCall, HarmsNobodyWhenAllAreKilledWhoWouldTellIt) {
   FaultyGrab grab(stop_at(GetParam()), arguments());
   grab.wait();
-  ASSERT_TRUE(wait_until([&] { return stopped_tracer_of_script() != 0; })) << grab.said();
-  auto tellers = processes_named("grab-tracer");
-  for (const pid_t guard : processes_named("grab-guard"))
-    tellers.push_back(guard);
-  for (const pid_t pid : tellers)
-    ::kill(pid, SIGSTOP);
-  for (const pid_t pid : tellers)
-    ::kill(pid, SIGKILL);
+  kill_all_who_tell();
   // It has ended, or sleeps until what it has started ends.
   ASSERT_TRUE(wait_until([&] {
     const auto stat = read_stat(script_);
@@ -94,6 +99,19 @@ TEST_P(LeftScriptAtCall, HarmsNobodyWhenAllAreKilledWhoWouldTellIt) {
   EXPECT_TRUE(wait_until([&] { return !is_alive(leader_) && !is_alive(script_); }))
       << all_transcripts();
   EXPECT_TRUE(shell_.answers());
+}
+
+TEST_P(LeftScriptAtCall, IsDoneAtTheNextGrabWhenAllAreKilledWhoWouldTellIt) {
+  FaultyGrab first(stop_at(GetParam()), arguments());
+  first.wait();
+  kill_all_who_tell();
+  FaultyGrab second("", arguments());
+  second.wait();
+  ASSERT_TRUE(second.shows_the_tree()) << second.said();
+  EXPECT_TRUE(wait_until([&] { return !is_alive(script_); })) << all_transcripts();
+  EXPECT_TRUE(shell_.expect_prompt());
+  EXPECT_TRUE(shell_.answers());
+  expect_unharmed(second);
 }
 
 }  // namespace
