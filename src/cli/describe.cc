@@ -227,6 +227,8 @@ const char* role_name(Role role) {
       return "root";
     case Role::kFollower:
       return "follower";
+    case Role::kServer:
+      return "server";
     case Role::kUntouched:
       return "untouched";
     case Role::kZombie:

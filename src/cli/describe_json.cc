@@ -33,6 +33,8 @@ const char* to_string(tracer::Role role) {
       return "root";
     case tracer::Role::kFollower:
       return "follower";
+    case tracer::Role::kServer:
+      return "server";
     case tracer::Role::kUntouched:
       return "untouched";
     case tracer::Role::kZombie:

@@ -40,8 +40,8 @@ Options of the move (grab COMMAND --help has those of a command):
       --json       with --dry-run: print it for programs
       --timeout S  give up, with nothing changed, when the tree is not frozen
                    after S seconds (2)
-      --force      try in spite of a seccomp filter, or of a server (tmux) that
-                   draws on the old terminal
+      --force      try in spite of a seccomp filter, or of a server (screen)
+                   that draws on the old terminal
       --force-stdio
                    move the descriptors 0-2 though no terminal is there
       --keep-session

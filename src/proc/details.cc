@@ -219,6 +219,7 @@ Result<void> DetailsReader::read(Node& node) {
   } else if (!done) {
     return done;
   }
+  details.process.serves = node.serves;
   // Kernel: a process in exit(2) has no memory and is root's; what was read before it got there and
   // behind do not belong together. Source: kernel/exit.c exit_mm(), fs/proc/base.c
   // task_dump_owner().

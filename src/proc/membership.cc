@@ -51,6 +51,14 @@ void Membership::erase(pid_t pid) {
   nodes_.erase(pid);
 }
 
+Result<void> Membership::add_server(pid_t pid) {
+  bool added = false;
+  GRAB_CHECK(add(pid, &added));
+  if (Node* const server = find(pid); server != nullptr)
+    server->serves = true;
+  return {};
+}
+
 Result<const std::vector<CensusEntry>*> Membership::census() {
   if (!census_) {
     GRAB_TRY(census_, census_reader_.take());
@@ -237,6 +245,8 @@ Result<void> Membership::add_children(bool* added) {
       GRAB_CHECK(unless_gone(threads.error()));
       continue;
     }
+    if (node.serves)
+      continue;
     GRAB_TRY(const std::vector<pid_t> children, children_of(node));
     for (const pid_t child : children) {
       if (find(child) == nullptr)

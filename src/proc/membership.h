@@ -49,6 +49,7 @@ struct Node {
   std::uint64_t start_time = 0;
   pid_t parent = 0;  ///< the member whose child it is, 0 if its parent is no member
   bool zombie = false;
+  bool serves = false;      ///< see Process::serves
   std::vector<pid_t> tids;  ///< live ones
   std::size_t tasks = 0;    ///< threads that /proc lists, a main thread that has ended included
   ProcessFiles files;
@@ -64,6 +65,10 @@ class Membership {
 
   /// Errors: kGone if the named process has been reaped.
   [[nodiscard]] Result<void> update();
+
+  /// Makes a server that draws for the tree a member; what it has started is none. Before an
+  /// update().
+  [[nodiscard]] Result<void> add_server(pid_t pid);
 
   /// Parents before children, the named process as early as that allows. Valid until update().
   [[nodiscard]] const std::vector<Node*>& ordered() const { return ordered_; }

@@ -132,6 +132,9 @@ struct Process {
   Namespaces ns;
   std::string command;      ///< command line, words joined by spaces; raw bytes
   std::string tracer_comm;  ///< name of status.tracer, empty if there is none
+  /// No part of the tree: a server that draws on its terminal for a client there (tmux), and whose
+  /// descriptors of that terminal go along.
+  bool serves = false;
   bool readable = true;  ///< false: the kernel denies us its details (another user's, undumpable)
   /// Whether it has ended, or is about to: in exit(2) it has no memory any more and nobody but root
   /// may look into it. A main thread that has exited while others live looks like one, but has

@@ -451,6 +451,10 @@ Result<std::vector<TreeReader::Member>> TreeReader::scan() {
   return members;
 }
 
+Result<void> TreeReader::add_server(pid_t pid) {
+  return state_->members.add_server(pid);
+}
+
 Result<Snapshot> TreeReader::read() {
   return state_->snapshot(State::How::kInFull, nullptr);
 }

@@ -49,6 +49,9 @@ class TreeReader {
   /// reparented. Cheap: no details. Errors: kGone when the named process has been reaped.
   [[nodiscard]] Result<std::vector<Member>> scan();
 
+  /// Makes a server that draws for the tree a member from the next scan() on; see Process::serves.
+  [[nodiscard]] Result<void> add_server(pid_t pid);
+
   /// A scan() and every detail of every member. May be called while they run: what changes
   /// meanwhile may be torn between processes, and members that vanish are left out.
   [[nodiscard]] Result<Snapshot> read();
@@ -60,7 +63,7 @@ class TreeReader {
 
   /// Our own copy of description `index` of the last snapshot, and of the old terminals; -1 if
   /// none. Borrowed: it lives as long as the reader. The copy shares the file status flags: never
-  /// change them.
+  /// change them while the tree has them.
   [[nodiscard]] int description_fd(int index) const;
   [[nodiscard]] int old_terminal_fd() const;
   [[nodiscard]] int left_terminal_fd() const;

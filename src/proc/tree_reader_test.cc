@@ -280,6 +280,27 @@ TEST_F(TreeReaderTest, KeepsDescendantsWhoseParentHasEnded) {
   EXPECT_TRUE(again->find(parent)->is_zombie());
 }
 
+TEST_F(TreeReaderTest, TakesAServerWithoutWhatItHasStarted) {
+  tree.start([](const Actor& actor) {
+    actor.fork("client", [] {});
+    actor.fork("server", [&actor] {
+      ::setsid();
+      actor.fork("pane", [] {});
+    });
+  });
+  const pid_t server = tree.pid("server");
+  ASSERT_NE(tree.pid("pane"), 0);
+  ASSERT_THAT(pids_of(read("client")), ElementsAre(tree.pid("client")));
+  ASSERT_TRUE(reader->add_server(server));
+  const Snapshot snapshot = value_of(reader->read());
+  ASSERT_THAT(pids_of(snapshot), UnorderedElementsAre(tree.pid("client"), server));
+  EXPECT_FALSE(snapshot.find(tree.pid("client"))->serves);
+  EXPECT_TRUE(snapshot.find(server)->serves);
+  EXPECT_THAT(numbers_of(*snapshot.find(server)), ElementsAre(0, 1, 2));
+  ASSERT_TRUE(tree.stop_all());
+  EXPECT_TRUE(value_of(reader->reread(snapshot)).find(server)->serves);
+}
+
 TEST_F(TreeReaderTest, DropsMembersThatHaveBeenReaped) {
   // The orphan of the first is reaped by the test, the subreaper.
   start_pipeline(tree);

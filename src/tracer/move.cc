@@ -23,6 +23,7 @@
 #include "tracer/lent_numbers.h"
 #include "tracer/mend.h"
 #include "tracer/old_shell.h"
+#include "tracer/refusal.h"
 #include "tracer/served_screen.h"
 #include "tracer/tell.h"
 #include "tracer/terminal.h"
@@ -64,8 +65,7 @@ class Move {
       return moved;
     }
     if (plan_.clean_old_terminal && reader_->old_terminal_fd() >= 0)
-      clean_old_terminal(reader_->old_terminal_fd(), ends_.ptmx,
-                         proc::environment_of(plan_.root, "TERM"));
+      clean_up();
     tracees_.reset();
     tell();
     return {};
@@ -111,26 +111,13 @@ class Move {
         if (!guarded_front_ && (guarded_front_ = have_guards_give_way(snapshot_)))
           continue;  // who is stopped was not to be told from who runs
         plan_ = std::move(*plan);
-        return check_screen(snapshot_, plan_, reader_->old_terminal_fd(), options_);
+        GRAB_TRY(const bool look_again, take_servers(*reader_, snapshot_, plan_, options_));
+        if (!look_again)
+          return {};
+        continue;
       }
       std::this_thread::sleep_for(kMoment);
     }
-  }
-
-  /// Kernel: between its two programs a process that calls execve(2) has no vDSO, or may not be
-  /// looked into; it runs, or waits for the disk. Nor may one that ends, once its memory is gone.
-  /// Source: fs/exec.c begin_new_exec, kernel/ptrace.c __ptrace_may_access; seen.
-  static bool is_in_passage(const proc::Snapshot& snapshot) {
-    return std::any_of(
-        snapshot.processes.begin(), snapshot.processes.end(), [](const proc::Process& process) {
-          const char state = process.stat.state;
-          const bool runs = state == 'R' || state == 'D';
-          return !process.is_zombie() && (!process.readable || (process.vdso == 0 && runs));
-        });
-  }
-
-  static bool may_pass(const Error& error) {
-    return error.kind == ErrorKind::kPermission || error.kind == ErrorKind::kUnsupported;
   }
 
   [[nodiscard]] Clock::time_point freeze_deadline() const {
@@ -424,7 +411,8 @@ class Move {
   Status ready_followers() {
     for (std::size_t i = 0; i < runs_.size(); i++) {
       GRAB_CHECK(runs_[i].depart());
-      if (i != root_run_ && plan_.topology != Topology::kSessionLeader)
+      const bool serves = plan_.find(runs_[i].pid())->role == Role::kServer;
+      if (i != root_run_ && (serves || plan_.topology != Topology::kSessionLeader))
         GRAB_CHECK(runs_[i].stand_before_commit());
     }
     return {};
@@ -459,6 +447,13 @@ class Move {
       if (runs_[i].is_inside() && runs_[i].start_undo())
         (void)runs_[i].await();
     }
+  }
+
+  void clean_up() {
+    for (std::size_t i = 0; i < snapshot_.descriptions.size(); i++)
+      make_blocking(reader_->description_fd(static_cast<int>(i)));
+    clean_old_terminal(reader_->old_terminal_fd(), ends_.ptmx,
+                       proc::environment_of(plan_.root, "TERM"));
   }
 
   void carry_type_ahead() {

@@ -23,7 +23,7 @@ bool contains(const std::vector<pid_t>& pids, pid_t pid) {
 std::vector<pid_t> children_of_job(const Snapshot& snapshot, pid_t parent) {
   std::vector<pid_t> children;
   for (const Process& process : snapshot.processes) {
-    if (process.stat.ppid == parent && !process.is_zombie())
+    if (process.stat.ppid == parent && !process.is_zombie() && !process.serves)
       children.push_back(process.stat.pid);
   }
   return children;

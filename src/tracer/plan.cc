@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "proc/pid_numbers.h"
 #include "tracer/inner_shells.h"
+#include "tracer/losses.h"
 #include "tracer/old_shell.h"
 #include "tracer/refusal.h"
 
@@ -186,18 +187,6 @@ void decide_topology(const Scene& scene, MovePlan& plan) {
   plan.topology = Topology::kNewSession;
 }
 
-// Kernel: closing any descriptor of a file gives up the process's record locks on it -> a number is
-// not taken from its file, not for an instant, in a process that has such locks. Source: fcntl(2).
-const char* why_left(const proc::StaleWatch& stale) {
-  if (stale.stands_for < 0)
-    return "of a terminal that it has closed and that others have open";
-  if (stale.of_contained)
-    return "that is closed, or another file, by now; that is not mended in a container";
-  if (stale.in_use && stale.locks)
-    return "which is another file by now and cannot be lent, for it has locks (fcntl)";
-  return nullptr;
-}
-
 void add_descriptors(const Process& process, ProcessPlan& plan) {
   if (process.fd_table_of != process.stat.pid || process.moved_fds.empty())
     return;
@@ -312,6 +301,18 @@ ProcessPlan plan_follower(const Scene& scene, const Process& process, Topology t
   return plan;
 }
 
+/// A server goes on in its session, with all else that it serves.
+ProcessPlan plan_server(const Process& process) {
+  ProcessPlan plan{
+      .pid = process.stat.pid,
+      .role = Role::kServer,
+      .prepare = {},
+      .commit = {},
+      .note = "draws for its client here; its other clients, and what runs in it, notice nothing"};
+  add_descriptors(process, plan);
+  return plan;
+}
+
 /// The processes in the order of their prepare: those that the new groups are named after come
 /// first, root last.
 std::vector<ProcessPlan> plan_processes(const Scene& scene, Topology topology) {
@@ -324,6 +325,8 @@ std::vector<ProcessPlan> plan_processes(const Scene& scene, Topology topology) {
     } else if (!takes_part(scene, process)) {
       plans.push_back(
           {process.stat.pid, Role::kLeft, {}, {}, why_not_traceable(process, scene.snapshot.self)});
+    } else if (process.serves) {
+      plans.push_back(plan_server(process));
     } else if (!scene.options.whole_tree) {
       plans.push_back({process.stat.pid, Role::kUntouched, {}, {}, "not on this terminal"});
     } else {
@@ -474,32 +477,6 @@ void spare_what_stays(const Scene& scene, MovePlan& plan) {
   }
 }
 
-/// What the program may miss afterwards.
-void warn_of_losses(const Scene& scene, MovePlan& plan) {
-  for (const Process& process : scene.snapshot.processes) {
-    if (!takes_part(scene, process))
-      continue;
-    if (!process.waiting_rings.empty())
-      plan.warnings.push_back(
-          name_of(process) + " has calls under way by io_uring (descriptor " +
-          std::to_string(process.waiting_rings.front()) +
-          "): one that waits for its terminal stays with the old one, and takes what is typed "
-          "there; one that is made after the move waits here");
-    if (!process.foreign_sets.empty())
-      plan.warnings.push_back(
-          name_of(process) + " sees no keys by its epoll set " +
-          std::to_string(process.foreign_sets.front()) + ", which is its parent's, too: " +
-          (scene.snapshot.parent ? name_of(*scene.snapshot.parent) : "that one") +
-          " stays, and keeps its keys");
-    for (const proc::StaleWatch& stale : process.stale_watches) {
-      if (const char* why = why_left(stale); why != nullptr)
-        plan.warnings.push_back(name_of(process) +
-                                " may see no keys: it waits for them by epoll, by the number " +
-                                std::to_string(stale.watch.target_fd) + ", " + why);
-    }
-  }
-}
-
 // Kernel: TIOCNOTTY of a session leader takes the terminal from all its session -> one that stays
 // behind would lose it. Source: drivers/tty/tty_jobctrl.c session_clear_tty.
 Status check_session_of_left(const Scene& scene) {
@@ -581,7 +558,8 @@ Result<MovePlan> plan_move(const Snapshot& snapshot, const MoveOptions& options)
   plan.tell = decide_telling(snapshot, root, scene.old_pgid,
                              plan.topology == Topology::kSessionLeader, scene.foreground);
   spare_what_stays(scene, plan);
-  warn_of_losses(scene, plan);
+  for (std::string& loss : losses(snapshot, options))
+    plan.warnings.push_back(std::move(loss));
   plan.clean_old_terminal = leaves_screen_behind(scene, plan);
   const bool shell_untold = plan.tell.how == TellShell::How::kNobody && snapshot.parent &&
                             is_interactive_shell(*snapshot.parent);

@@ -91,6 +91,7 @@ using CommitStep = std::variant<step::DropTerminal, step::NewSession, step::Leav
 enum class Role {
   kRoot,
   kFollower,   ///< existed before the move: it cannot join root's new session
+  kServer,     ///< not of the tree: draws on its terminal, and does so on the new one afterwards
   kUntouched,  ///< of the tree, but with nothing of the old terminal
   kZombie,     ///< has ended, waits to be reaped
   kLeft,       ///< stays on the old terminal with --partial: the kernel does not let us move it

@@ -17,6 +17,7 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::SizeIs;
 
 constexpr MoveOptions kTree{.whole_tree = true};
 
@@ -413,6 +414,32 @@ TEST(Screen, ProgramsOfTheForegroundThatCatchTheSignalsTakePart) {
   ASSERT_TRUE(plan);
   EXPECT_THAT(plan->leave_screen, IsEmpty());
   EXPECT_THAT(plan->redraw, IsEmpty());
+}
+
+TEST(Plan, AServerGivesItsTerminalAndNothingElse) {
+  for (const bool whole_tree : {true, false}) {
+    TestSnapshot snapshot;
+    snapshot.add(200, kShell, 200, "tmux: client");
+    proc::Process& server =
+        snapshot.add(300, kShell, 300, "tmux: server");  // the shell is a subreaper
+    server.serves = true;
+    server.stat.sid = 300;
+    server.stat.tty = 0;
+    server.moved_fds = {{5, false, 0}};
+    server.status.caught = signals({SIGTSTP, SIGWINCH});
+    const auto plan = snapshot.foreground(200).plan({.whole_tree = whole_tree});
+    ASSERT_TRUE(plan) << plan.error().message();
+    const ProcessPlan& of_server = *plan->find(300);
+    EXPECT_EQ(of_server.role, Role::kServer);
+    ASSERT_THAT(of_server.prepare, SizeIs(1));
+    EXPECT_NE(find_step<step::MoveDescriptors>(of_server.prepare), nullptr);
+    EXPECT_THAT(of_server.commit, IsEmpty());
+    EXPECT_EQ(plan->topology, Topology::kNewSession);
+    EXPECT_THAT(plan->follower_pgids, IsEmpty());
+    EXPECT_THAT(plan->leave_screen, IsEmpty());
+    EXPECT_THAT(plan->redraw, IsEmpty());
+    EXPECT_EQ(plan->status_pid, 200);
+  }
 }
 
 TEST(Plan, FindsNoOneWhoIsNotOfIt) {

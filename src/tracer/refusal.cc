@@ -209,7 +209,7 @@ Status check_terminal(const Snapshot& snapshot, const MoveOptions& options) {
   // hung up with a session leader, and would keep another leader from making a session.
   const auto others = std::count_if(
       snapshot.processes.begin(), snapshot.processes.end(), [&](const Process& process) {
-        return process.stat.pid != named.stat.pid && !process.is_zombie() &&
+        return process.stat.pid != named.stat.pid && !process.is_zombie() && !process.serves &&
                (touches_terminal(process, snapshot) || process.stat.pgid == named.stat.pid);
       });
   if (others == 0)
@@ -314,6 +314,21 @@ Status check_movable(const Snapshot& snapshot, const MoveOptions& options) {
   return {};
 }
 
+bool may_pass(const Error& refusal) {
+  return refusal.kind == ErrorKind::kPermission || refusal.kind == ErrorKind::kUnsupported;
+}
+
+// Kernel: between its two programs a process that calls execve(2) has no vDSO, or may not be looked
+// into; it runs, or waits for the disk. Nor may one that ends, once its memory is gone. Source:
+// fs/exec.c begin_new_exec, kernel/ptrace.c __ptrace_may_access; seen.
+bool is_in_passage(const Snapshot& snapshot) {
+  return std::any_of(
+      snapshot.processes.begin(), snapshot.processes.end(), [](const Process& process) {
+        const bool runs = process.stat.state == 'R' || process.stat.state == 'D';
+        return !process.is_zombie() && (!process.readable || (process.vdso == 0 && runs));
+      });
+}
+
 Status check_drawers(const std::vector<proc::Drawer>& drawers, const proc::Terminal& terminal,
                      const MoveOptions& options) {
   if (drawers.empty() || options.force)
@@ -322,8 +337,8 @@ Status check_drawers(const std::vector<proc::Drawer>& drawers, const proc::Termi
   return fail(ErrorKind::kRefused,
               std::to_string(first.pid) + " (" + printable(first.comm) + "), a server, draws on " +
                   terminal.name + " and reads what is typed there, and would go on to do so",
-              "attach to it from the new terminal instead (tmux attach -d, screen -dr, grab "
-              "attach), or move its client alone with --force");
+              "attach to it from the new terminal instead (screen -dr, grab attach), or move its "
+              "client alone with --force");
 }
 
 }  // namespace grab::tracer

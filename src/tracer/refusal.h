@@ -18,6 +18,11 @@ namespace grab::tracer {
 [[nodiscard]] Status check_drawers(const std::vector<proc::Drawer>& drawers,
                                    const proc::Terminal& terminal, const MoveOptions& options);
 
+/// Whether a refusal may be one of a moment.
+[[nodiscard]] bool may_pass(const Error& refusal);
+/// Whether any process is in execve(2) or exit(2), where it cannot be moved.
+[[nodiscard]] bool is_in_passage(const proc::Snapshot& snapshot);
+
 /// Whether the kernel will let a process of ours trace this one, as far as /proc tells.
 [[nodiscard]] bool is_traceable(const proc::Process& process, const proc::Self& self);
 /// A sentence that says why not; empty if it may be traced.

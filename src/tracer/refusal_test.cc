@@ -241,12 +241,12 @@ TEST(CheckKeeper, RefusesToMoveALeaderFromUnderOneThatCannotBeTold) {
 TEST(CheckDrawers, NamesTheServerAndWhatAttachesToItElsewhere) {
   const proc::Terminal terminal{kTerminal, "/dev/pts/3", kShell, 200};
   EXPECT_TRUE(check_drawers({}, terminal, {}));
-  const std::vector<proc::Drawer> drawers = {{300, "tmux: server"}};
+  const std::vector<proc::Drawer> drawers = {{300, "screen"}};
   const Status status = check_drawers(drawers, terminal, {});
   ASSERT_FALSE(status);
   EXPECT_EQ(status.error().kind, ErrorKind::kRefused);
-  EXPECT_THAT(status.error().what, HasSubstr("300 (tmux: server), a server, draws on /dev/pts/3"));
-  EXPECT_THAT(status.error().hint, HasSubstr("tmux attach -d"));
+  EXPECT_THAT(status.error().what, HasSubstr("300 (screen), a server, draws on /dev/pts/3"));
+  EXPECT_THAT(status.error().hint, HasSubstr("screen -dr"));
   EXPECT_TRUE(check_drawers(drawers, terminal, {.force = true}));
 }
 

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "tracer/served_screen.h"
 
+#include <unistd.h>
+
+#include <algorithm>
+#include <string_view>
 #include <vector>
 
 #include "proc/drawers.h"
@@ -8,19 +12,46 @@
 #include "tracer/terminal.h"
 
 namespace grab::tracer {
+namespace {
 
-Status check_screen(const proc::Snapshot& snapshot, const MovePlan& plan, int old_terminal_fd,
-                    const MoveOptions& options) {
+bool is_client(const proc::Process& process) {
+  return process.stat.comm == "tmux: client";
+}
+
+// That of tmux asks its descriptor for size and modes, and knows the terminal by name for people
+// only. That of screen does too, but draws nothing afresh where the size is what it was when its
+// client tells it of a SIGWINCH. Source: tmux 3.3 tty.c, server-client.c; screen 4.9; seen.
+bool goes_along(const proc::Drawer& drawer) {
+  return drawer.comm == "tmux: server";
+}
+
+}  // namespace
+
+Result<bool> take_servers(proc::TreeReader& reader, const proc::Snapshot& snapshot,
+                          const MovePlan& plan, const MoveOptions& options) {
   const proc::Terminal& terminal = snapshot.old_terminal;
-  std::vector<pid_t> tree;
-  bool has_client = false;  // in control mode (tmux -C) it reads lines
-  for (const proc::Process& process : snapshot.processes) {
-    tree.push_back(process.stat.pid);
-    has_client = has_client || process.stat.comm == "tmux: client";
+  // Those of grab have copies of its descriptors.
+  std::vector<pid_t> known = snapshot.self.lineage;
+  known.push_back(::getpid());
+  for (const proc::Process& process : snapshot.processes)
+    known.push_back(process.stat.pid);
+  const bool has_client =
+      std::any_of(snapshot.processes.begin(), snapshot.processes.end(), is_client);
+  // A server draws for a client that gets each key, or that reads lines in its control mode.
+  if (!has_client && (!plan.foreground || !is_raw(reader.old_terminal_fd())))
+    return false;
+  std::vector<proc::Drawer> drawers = proc::drawers_on(terminal.name, known);
+  bool added = false;
+  if (has_client) {
+    for (const proc::Drawer& drawer : drawers) {
+      if (goes_along(drawer))
+        GRAB_CHECK(reader.add_server(drawer.pid));
+      added = added || goes_along(drawer);
+    }
+    std::erase_if(drawers, goes_along);
   }
-  if (!plan.foreground || (!is_raw(old_terminal_fd) && !has_client))
-    return {};  // a server draws for a client that gets each key
-  return check_drawers(proc::drawers_on(terminal.name, tree), terminal, options);
+  GRAB_CHECK(check_drawers(drawers, terminal, options));
+  return added;
 }
 
 }  // namespace grab::tracer

@@ -200,6 +200,12 @@ bool is_raw(int fd) {
   return modes && is_raw(*modes);
 }
 
+void make_blocking(int fd) {
+  const int flags = fcntl(fd, F_GETFL);
+  if (flags >= 0 && (flags & O_NONBLOCK) != 0)
+    (void)fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
+}
+
 void clean_old_terminal(int old_fd, int ptmx, std::string_view term) {
   const UniqueFd old_terminal = open_again(old_fd, O_RDWR);
   const auto modes = modes_of(old_terminal.get());

@@ -35,4 +35,9 @@ void set_missing_size(int old_fd, int new_fd);
 /// before. `term`: TERM of the job.
 void clean_old_terminal(int old_fd, int ptmx, std::string_view term);
 
+/// Takes O_NONBLOCK off an open file that the job has left to its shell.
+// Kernel: O_NONBLOCK belongs to the open file, which both had in common -> where the job has set
+// it, the shell's read(2) fails. Source: fcntl(2); seen: tmux.
+void make_blocking(int fd);
+
 }  // namespace grab::tracer

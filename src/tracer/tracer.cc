@@ -270,10 +270,13 @@ Result<proc::Snapshot> look(pid_t named, const MoveOptions& options) {
 
 Result<Survey> survey(pid_t named, const MoveOptions& options) {
   GRAB_TRY(auto reader, open_reader(named, options));
-  GRAB_TRY(auto snapshot, reader.read());
-  GRAB_TRY(auto plan, plan_move(snapshot, options));
-  GRAB_CHECK(check_screen(snapshot, plan, reader.old_terminal_fd(), options));
-  return Survey{std::move(snapshot), std::move(plan)};
+  for (;;) {
+    GRAB_TRY(auto snapshot, reader.read());
+    GRAB_TRY(auto plan, plan_move(snapshot, options));
+    GRAB_TRY(const bool look_again, take_servers(reader, snapshot, plan, options));
+    if (!look_again)
+      return Survey{std::move(snapshot), std::move(plan)};
+  }
 }
 
 Result<MoveResult> move_tree(pid_t named, const MoveOptions& options, const MoveFor& whom) {

@@ -285,27 +285,40 @@ TEST_F(Screens, ATerminalThatDoesNotTellIsLeftCleanToo) {
               HasSubstr("0 0 0 0 1"));
 }
 
-TEST_F(Screens, ATmuxClientIsRefusedInWords) {
-  const Tmux first;
-  SecondTerminal second;
-  ASSERT_TRUE(wait_until([&] { return descendant_named(::getpid(), "tmux: server").has_value(); }));
-  ASSERT_TRUE(wait_until([&] { return (first.modes().c_lflag & ICANON) == 0; }));
-  const auto outcome = second.grab_and_wait("--tree " + std::to_string(first.pid()));
-  EXPECT_EQ(outcome.status, 125) << outcome.text;
-  EXPECT_THAT(outcome.text, HasSubstr("(tmux: server), a server, draws on " + first.path()));
-  EXPECT_THAT(outcome.text, HasSubstr("tmux attach -d"));
+// And nothing else that the server has.
+TEST_F(Screens, ATmuxClientIsMovedWithTheServerThatDrawsForIt) {
+  Shell first = terminal("terminal 1", {24, 80});
+  SecondTerminal second("terminal 2", {30, 132}, true);
+  ASSERT_TRUE(move({"tmux", "tmux -S tmux -f /dev/null new dash -i", "tmux: client", "0:dash"},
+                   first, second));
+  EXPECT_TRUE(is_clean(first, "shell> tmux"));
+  first.close_window();
+  ASSERT_TRUE(shows(second, "0:dash"));
+  // While it is drawn afresh it is a row smaller.
+  EXPECT_TRUE(wait_until([&] {
+    second.type("echo $((40 + 2)) $(stty size)\r");
+    return second.screen().find("42 29 132") != std::string::npos;
+  }));
+  second.type("echo wr''itten\r");
+  EXPECT_TRUE(shows(second, "written"));
+  second.type(
+      "\x02"
+      "d");
+  EXPECT_TRUE(second.expect_grab_ended(0)) << "the server is no part of the tree";
+  EXPECT_THAT(Tmux::says("capture-pane -p -S -"), HasSubstr("42 29 132"));
 }
 
-TEST_F(Screens, ATmuxClientInControlModeIsRefusedInWordsThoughItReadsLines) {
+TEST_F(Screens, ATmuxClientInControlModeIsMovedThoughItReadsLines) {
   Tmux first("-C");
   SecondTerminal second;
   ASSERT_TRUE(first.expect("%session-changed"));
   ASSERT_NE(first.modes().c_lflag & ICANON, 0U);
-  for (const std::string options : {"--tree --dry-run ", "--tree "}) {
-    const auto outcome = second.grab_and_wait(options + std::to_string(first.pid()));
-    EXPECT_EQ(outcome.status, 125) << outcome.text;
-    EXPECT_THAT(outcome.text, HasSubstr("(tmux: server), a server, draws on " + first.path()));
-  }
+  second.grab_tree(first.pid());
+  second.type("display-message -p answered\r");
+  EXPECT_TRUE(second.expect("\nanswered"));
+  second.type("detach\r");
+  EXPECT_TRUE(second.expect_grab_ended(0));
+  EXPECT_THAT(Tmux::says("list-clients | wc -l"), HasSubstr("\n0\r"));
 }
 
 TEST_F(Screens, AnSshClientIsMovedAndWhatItShowsIsDrawnAfreshByTheOtherSide) {
