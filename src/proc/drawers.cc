@@ -41,8 +41,10 @@ std::vector<Drawer> drawers_on(const std::string& path, const std::vector<pid_t>
     if (pid <= 0 || std::find(but.begin(), but.end(), pid) != but.end() ||
         !has_open(entry->path(), path))
       continue;
-    if (const auto stat = stat_of(pid); stat && stat->tty == 0)
-      drawers.push_back({pid, stat->comm});
+    // One of which nothing else can be read draws there, for all that is known.
+    const auto stat = stat_of(pid);
+    if (!stat || stat->tty == 0)
+      drawers.push_back({pid, stat ? stat->comm : "?"});
   }
   return drawers;
 }

@@ -114,6 +114,7 @@ const Kind kKinds[] = {
     {"LoginShell", "tracee_zoo echo-lines", "--keep-stopped", kShellLine, "\x1a", kShellLine, true},
     {"LeaderWithCompanion", "set +m; tracee_zoo catch-and-wait USR1 &", "", kShellLine, "\r",
      kShellLine, true},
+    {"ClientOfAServer", "tracee_zoo client-of-server"},
     {kContainer, kUnshare + "tracee_zoo echo-lines"},
 };
 

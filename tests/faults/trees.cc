@@ -47,6 +47,8 @@ void Tree::find() {
     if (std::find(tree_.begin(), tree_.end(), pid) == tree_.end())
       tree_.push_back(pid);
   }
+  if (const auto server = descendant_named(::getpid(), "tmux: server"))
+    tree_.push_back(*server);
   watched_ = tree_;
   if (!kind_.shell_too)
     watched_.push_back(shell_.pid());

@@ -129,6 +129,8 @@ constexpr Behaviour kBehaviours[] = {
     {"code32", code_32, "runs 32-bit code, which reads from the terminal"},
 #endif
     {"run-below", run_below, "PROGRAM...: starts it as a child and is echo-lines beside it"},
+    {"client-of-server", client_of_server,
+     "a client like tmux's; its server answers each line, as echo-lines does"},
     {"own-session", own_session, "a child in a session of its own, with its terminal open"},
 };
 

@@ -263,6 +263,25 @@ int own_session(const Args& /*args*/) {
   return serve();
 }
 
+// Under the names by which grab knows tmux's. The server is nobody's descendant and has no
+// controlling terminal, but has this one open by a number that daemons do not have by chance.
+int client_of_server(const Args& /*args*/) {
+  const auto starter = static_cast<pid_t>(must(::fork(), "fork"));
+  if (starter == 0) {
+    must(::setsid(), "setsid");
+    if (must(::fork(), "fork") != 0)
+      ::_exit(0);
+    must(::prctl(PR_SET_NAME, "tmux: server"), "PR_SET_NAME");
+    must(::dup2(STDIN_FILENO, 5), "dup2");
+    say_ready();
+    ::_exit(serve());
+  }
+  must(::prctl(PR_SET_NAME, "tmux: client"), "PR_SET_NAME");
+  must(::waitpid(starter, nullptr, 0), "waitpid");
+  for (;;)
+    ::pause();
+}
+
 int run_below(const Args& args) {
   if (must(::fork(), "fork") == 0) {
     std::vector<char*> words;

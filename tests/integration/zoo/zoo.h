@@ -70,6 +70,7 @@ int exec_storm(const Args& args);
 int seccomp_filter(const Args& args);
 int undumpable(const Args& args);
 int own_session(const Args& args);
+int client_of_server(const Args& args);
 int vdso_moved(const Args& args);
 int vdso_unmapped(const Args& args);
 int vdso_file(const Args& args);
