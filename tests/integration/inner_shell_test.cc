@@ -2,9 +2,11 @@
 // Interactive shells inside the tree, with jobs from before the move: `fg`, `bg`, ^Z and ^C do what
 // they did, though the kernel has those jobs in another session than their shell, or the shell
 // without a controlling terminal.
+#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/syscall.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -72,9 +74,19 @@ class InnerShell : public EveryShell {
       return prompt;
     return second.answers();
   }
+  /// Its terminal takes whole lines, and not keys for the shell's editor.
+  static bool has_a_line(pid_t pid) {
+    const std::string path = "/proc/" + std::to_string(pid) + "/fd/0";
+    const int terminal = ::open(path.c_str(), O_RDWR | O_NOCTTY | O_CLOEXEC);
+    termios modes{};
+    const bool known = ::tcgetattr(terminal, &modes) == 0;
+    ::close(terminal);
+    return known && (modes.c_lflag & ICANON) != 0;
+  }
+  // While it is handed from one guard to the next a stopped job looks for an instant as if it ran.
   static testing::AssertionResult goes_on_in_front(SecondTerminal& second, pid_t pid) {
     second.run("fg");
-    if (!wait_until([&] { return !is_stopped(pid); }))
+    if (!wait_until([&] { return !is_stopped(pid) && has_a_line(pid); }))
       return testing::AssertionFailure() << pid << " is stopped\n" << all_transcripts();
     return second.echoes("in front");
   }
