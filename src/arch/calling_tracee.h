@@ -17,6 +17,7 @@
 #include <gtest/gtest.h>
 
 #include "arch/batch.h"
+#include "arch/test_tracee.h"
 
 namespace grab::arch {
 
@@ -32,14 +33,7 @@ class CallingTracee {
     // syscall; int3
     const unsigned char code[] = {0x0f, 0x05, 0xcc};
     lay(0, code, sizeof code);
-    pid_ = fork();
-    if (pid_ == 0) {
-      ptrace(PTRACE_TRACEME, 0, 0, 0);
-      raise(SIGSTOP);
-      for (;;)
-        asm volatile("pause");
-    }
-    waitpid(pid_, nullptr, 0);
+    pid_ = start_tracee();
   }
   ~CallingTracee() {
     kill(pid_, SIGKILL);

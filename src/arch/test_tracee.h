@@ -18,20 +18,26 @@
 
 namespace grab::arch {
 
+/// A tracee of ours, stopped; it has what was mapped with MAP_SHARED.
+inline pid_t start_tracee() {
+  const pid_t pid = fork();
+  if (pid == 0) {
+    ptrace(PTRACE_TRACEME, 0, 0, 0);
+    raise(SIGSTOP);
+    for (;;)
+      asm volatile("pause");
+  }
+  waitpid(pid, nullptr, 0);
+  return pid;
+}
+
 /// A tracee of ours that spins over a register pattern until it is told to end.
 class SpinningTracee {
  public:
   SpinningTracee() {
     page_ = mmap(nullptr, 4096, PROT_READ | PROT_WRITE | PROT_EXEC,
                  MAP_SHARED | MAP_ANONYMOUS | MAP_32BIT, -1, 0);  // 32-bit code gets there, too
-    pid_ = fork();
-    if (pid_ == 0) {
-      ptrace(PTRACE_TRACEME, 0, 0, 0);
-      raise(SIGSTOP);
-      for (;;)
-        asm volatile("pause");
-    }
-    (void)wait_stop();
+    pid_ = start_tracee();
   }
   ~SpinningTracee() {
     kill(pid_, SIGKILL);

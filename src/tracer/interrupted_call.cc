@@ -20,7 +20,7 @@ namespace {
 using std::chrono::nanoseconds;
 
 /// What descriptor `fd` of the thread is, of no type where that cannot be told.
-struct stat stat_of(pid_t tid, int fd) {
+struct stat file_behind(pid_t tid, int fd) {
   const std::string path = "/proc/" + std::to_string(tid) + "/fd/" + std::to_string(fd);
   struct stat file {};
   if (stat(path.c_str(), &file) != 0)
@@ -29,7 +29,7 @@ struct stat stat_of(pid_t tid, int fd) {
 }
 
 bool is_socket(pid_t tid, int fd) {
-  return S_ISSOCK(stat_of(tid, fd).st_mode);
+  return S_ISSOCK(file_behind(tid, fd).st_mode);
 }
 
 // Kernel: a write to a terminal, a pipe or a stream socket returns how many bytes it has written
@@ -37,7 +37,7 @@ bool is_socket(pid_t tid, int fd) {
 // datagram, a device) a second call may mean something else. Source: signal(7),
 // drivers/tty/tty_io.c iterate_tty_write, fs/pipe.c.
 bool takes_the_rest(pid_t tid, int fd) {
-  const struct stat file = stat_of(tid, fd);
+  const struct stat file = file_behind(tid, fd);
   if (S_ISFIFO(file.st_mode) || S_ISSOCK(file.st_mode))
     return true;
   // Source: Documentation/admin-guide/devices.txt: consoles, /dev/tty and its kin, pts.

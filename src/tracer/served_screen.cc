@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <string_view>
 #include <vector>
 
 #include "proc/drawers.h"
@@ -29,26 +28,25 @@ bool goes_along(const proc::Drawer& drawer) {
 
 Result<bool> take_servers(proc::TreeReader& reader, const proc::Snapshot& snapshot,
                           const MovePlan& plan, const MoveOptions& options) {
-  const proc::Terminal& terminal = snapshot.old_terminal;
-  // Those of grab have copies of its descriptors.
-  std::vector<pid_t> known = snapshot.self.lineage;
-  known.push_back(::getpid());
-  for (const proc::Process& process : snapshot.processes)
-    known.push_back(process.stat.pid);
   const bool has_client =
       std::any_of(snapshot.processes.begin(), snapshot.processes.end(), is_client);
   // A server draws for a client that gets each key, or that reads lines in its control mode.
   if (!has_client && (!plan.foreground || !is_raw(reader.old_terminal_fd())))
     return false;
+  // Those of grab have copies of its descriptors.
+  std::vector<pid_t> known = snapshot.self.lineage;
+  known.push_back(::getpid());
+  for (const proc::Process& process : snapshot.processes)
+    known.push_back(process.stat.pid);
+  const proc::Terminal& terminal = snapshot.old_terminal;
   std::vector<proc::Drawer> drawers = proc::drawers_on(terminal.name, known);
   bool added = false;
   if (has_client) {
     for (const proc::Drawer& drawer : drawers) {
       if (goes_along(drawer))
         GRAB_CHECK(reader.add_server(drawer.pid));
-      added = added || goes_along(drawer);
     }
-    std::erase_if(drawers, goes_along);
+    added = std::erase_if(drawers, goes_along) > 0;
   }
   GRAB_CHECK(check_drawers(drawers, terminal, options));
   return added;
