@@ -89,6 +89,13 @@ INSTANTIATE_TEST_SUITE_P(
                     Interrupted{"sigtimedwait", 177, {0x9000, 0, 0, 8, 0, 0}, true},
                     Interrupted{"sigtimedwait_timed", 177, {0x9000, 0, 0x9100, 8, 0, 0}, false},
                     Interrupted{"sigtimedwait_time64", 421, {0x9000, 0, 0, 8, 0, 0}, true},
+                    // Of a socket with a timeout, which begins again.
+                    Interrupted{"accept_by_socketcall", 102, {5, 0x9000, 0, 0, 0, 0}, true},
+                    Interrupted{"recvmsg_by_socketcall", 102, {17, 0x9000, 0, 0, 0, 0}, true},
+                    Interrupted{"connect_by_socketcall", 102, {3, 0x9000, 0, 0, 0, 0}, false},
+                    Interrupted{"accept4", 364, {3, 0, 0, 0, 0, 0}, true},
+                    Interrupted{"recvfrom", 371, {3, 0x9000, 1, 0, 0, 0}, true},
+                    Interrupted{"recvmmsg_timed", 337, {3, 0x9000, 1, 0, 0x9100, 0}, false},
                     // What has that number in 64-bit programs is a wait without timeout.
                     Interrupted{"listxattr_no_epoll", 232, {0, 0, 0, kForEver, 0, 0}, false}),
     [](const auto& tested) { return std::string(tested.param.name); });
