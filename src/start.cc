@@ -28,6 +28,7 @@
 #include "base/unique_fd.h"
 #include "cli/outcome.h"
 #include "commands.h"
+#include "program.h"
 #include "relay/keeper.h"
 #include "relay/proc_info.h"
 #include "relay/pts.h"
@@ -35,6 +36,7 @@
 #include "relay/socket_directory.h"
 #include "relay/viewer_terminal.h"
 #include "tracer/fd_store.h"
+#include "tracer/journal.h"
 #include "tracer/terminal.h"
 #include "tracer/tracer.h"
 
@@ -136,7 +138,6 @@ struct Preparation {
   UniqueFd ptmx;
   UniqueFd front;
   relay::Recorder::Files files;
-  Pair pair;
 };
 
 std::string environment(const char* name) {
@@ -169,46 +170,51 @@ Result<Preparation> prepare(const cli::Options& options, const relay::Viewer* vi
   GRAB_TRY(prepared.ptmx, relay::open_ptmx(viewer));
   GRAB_TRY(prepared.front, Front::create());
   GRAB_TRY(prepared.files, open_recording(options, command, prepared.ptmx.get()));
-  GRAB_TRY(prepared.pair, open_pair());
   return prepared;
 }
 
-relay::RelaySetup setup_of(Preparation& prepared, const cli::Options& options, relay::TreeInfo info,
-                           uid_t owner) {
+relay::RelaySetup setup_of(Preparation& prepared, UniqueFd command, const cli::Options& options,
+                           relay::TreeInfo info, uid_t owner) {
   relay::RelaySetup setup;
   setup.ptmx = std::move(prepared.ptmx);
   setup.front = std::move(prepared.front);
   setup.info = std::move(info);
   setup.owner = owner;
   setup.files = std::move(prepared.files);
-  setup.command = std::move(prepared.pair.relay);
+  setup.command = std::move(command);
   setup.command_attaches = !options.detached;
   return setup;
 }
 
-Status await_done(relay::Connection& connection, const Say& say, message::Status& status) {
+/// False if all were killed who would have said that it is done.
+Result<bool> await_done(relay::Connection& connection, const Say& say, message::Status& status) {
   for (;;) {
-    GRAB_TRY(relay::Message said, relay::await_message(connection, kForEver));
-    if (const auto* notice = std::get_if<message::Notice>(&said))
+    Result<relay::Message> said = relay::await_message(connection, kForEver);
+    if (!said && said.error().kind == ErrorKind::kGone)
+      return false;
+    GRAB_CHECK(said);
+    if (const auto* notice = std::get_if<message::Notice>(&*said))
       say(notice->text);
-    else if (auto* told = std::get_if<message::Status>(&said))
+    else if (auto* told = std::get_if<message::Status>(&*said))
       status = std::move(*told);
-    else if (const auto* failed = std::get_if<message::Failed>(&said))
+    else if (const auto* failed = std::get_if<message::Failed>(&*said))
       return tl::unexpected(relay::to_error(*failed));
-    else if (std::holds_alternative<message::Done>(said))
-      return {};
+    else if (std::holds_alternative<message::Done>(*said))
+      return true;
   }
 }
 
-/// Waits until the tree is on its new terminal.
-Result<Begun> await_start(Preparation prepared, bool same_user, const Say& say) {
-  prepared.pair.relay.reset();
-  Begun begun{
-      relay::Connection(std::move(prepared.pair.command), relay::Side::kRelay), {}, same_user};
+tl::unexpected<Error> relay_has_gone() {
+  return fail(ErrorKind::kGone, "the relay has gone", "");
+}
+
+/// Waits until the tree is on its new terminal; nothing if all were killed who would have said so.
+Result<std::optional<Begun>> await_start(UniqueFd socket, bool same_user, const Say& say) {
+  Begun begun{relay::Connection(std::move(socket), relay::Side::kRelay), {}, same_user};
   GRAB_CHECK(
       relay::send_if_there(begun.connection, message::Hello{relay::kProtocolVersion, kSoftware}));
-  GRAB_CHECK(await_done(begun.connection, say, begun.status));
-  return begun;
+  GRAB_TRY(const bool done, await_done(begun.connection, say, begun.status));
+  return done ? std::optional(std::move(begun)) : std::nullopt;
 }
 
 // ---------------------------------------------------------------- in the starter and the keeper
@@ -293,20 +299,27 @@ class Shown {
   UniqueFd read_end_, write_end_;
 };
 
+/// What a starter moves a tree with, and by which another one completes what was broken off.
+struct MoveTools {
+  tracer::Journal journal;
+  tracer::FdStore left_open;
+  pid_t command = 0;
+  bool resumes = false;  ///< a starter was killed before
+};
+
 /// The starter of a move.
 [[noreturn]] void move_and_hand_over(const cli::Options& options, relay::RelaySetup setup,
-                                     const Owner& owner, Shown& shown, pid_t command) {
+                                     const Owner& owner, Shown shown, MoveTools tools) {
   // ^C on the command's terminal ends the command, and thereby what has not been committed yet.
   (void)::setpgid(0, 0);
   tracer::MoveFor whom;
   whom.ptmx = setup.ptmx.get();
   whom.command = setup.command.get();
-  whom.command_pid = command;
+  whom.command_pid = tools.command;
   whom.front = setup.front.get();
-  if (Result<tracer::FdStore> store = tracer::FdStore::open()) {
-    whom.left_open = std::move(*store);
-    setup.left_open = whom.left_open.holder();
-  }
+  whom.journal = &tools.journal;
+  whom.left_open = std::move(tools.left_open);
+  setup.left_open = whom.left_open.holder();
   whom.begun = [&] { shown.drop_write_end(); };
   whom.see_to = [&](const tracer::Moved& moved) {
     constexpr int kTries = 10;  // each but the first is of somebody who was killed
@@ -320,7 +333,9 @@ class Shown {
       setup.shown.reset();
     }
   };
-  Result<tracer::MoveResult> moved = tracer::move_tree(options.pid, options.move, whom);
+  Result<tracer::MoveResult> moved = tools.resumes
+                                         ? tracer::resume_move(options.pid, options.move, whom)
+                                         : tracer::move_tree(options.pid, options.move, whom);
   if (!moved) {
     tell_command(setup.command.get(), {message::Hello{relay::kProtocolVersion, kSoftware},
                                        relay::to_failed(moved.error())});
@@ -333,83 +348,6 @@ class Shown {
 }
 
 // ---------------------------------------------------------------- grab run
-
-struct Pipe {
-  UniqueFd read_end, write_end;
-};
-
-Result<Pipe> open_pipe() {
-  std::array<int, 2> ends{};
-  if (::pipe2(ends.data(), O_CLOEXEC) != 0)
-    return fail_errno(errno, "pipe2");
-  return Pipe{UniqueFd(ends[0]), UniqueFd(ends[1])};
-}
-
-/// Waits for a byte through the gate; without one it ends.
-[[noreturn]] void become_program(const std::vector<std::string>& words, int pts, int gate,
-                                 int failure) {
-  std::vector<char*> argv;
-  for (const std::string& word : words)
-    argv.push_back(const_cast<char*>(word.c_str()));  // NOLINT: execvp(3) does not write to them
-  argv.push_back(nullptr);
-  (void)::signal(SIGCHLD, SIG_DFL);
-  char byte = 0;
-  if (::read(gate, &byte, 1) != 1)
-    ::_exit(1);
-  if (::setsid() >= 0 && ::ioctl(pts, TIOCSCTTY, 0) == 0 && ::dup2(pts, STDIN_FILENO) >= 0 &&
-      ::dup2(pts, STDOUT_FILENO) >= 0 && ::dup2(pts, STDERR_FILENO) >= 0)
-    (void)::execvp(argv[0], argv.data());
-  const int error = errno;
-  const ssize_t written = ::write(failure, &error, sizeof error);
-  ::_exit(written == sizeof error ? 127 : 126);
-}
-
-/// A program that has not begun yet.
-class Program {
- public:
-  static Result<Program> fork_on(int ptmx, const std::vector<std::string>& words,
-                                 const std::optional<termios>& modes) {
-    GRAB_TRY(const UniqueFd pts, relay::open_pts(ptmx));
-    if (modes)
-      (void)::tcsetattr(pts.get(), TCSANOW, &*modes);
-    Program program;
-    GRAB_TRY(program.gate_, open_pipe());
-    GRAB_TRY(program.failure_, open_pipe());
-    program.pid_ = ::fork();
-    if (program.pid_ < 0)
-      return fail_errno(errno, "fork");
-    if (program.pid_ == 0) {
-      program.gate_.write_end.reset();
-      become_program(words, pts.get(), program.gate_.read_end.get(),
-                     program.failure_.write_end.get());
-    }
-    program.failure_.write_end.reset();
-    return program;
-  }
-  [[nodiscard]] pid_t pid() const { return pid_; }
-  /// Lets it begin. Returns 0, or the errno of what failed.
-  [[nodiscard]] int begin() {
-    int error = 0;
-    if (::write(gate_.write_end.get(), "", 1) != 1)
-      return errno;
-    const ssize_t count = ::read(failure_.read_end.get(), &error, sizeof error);
-    return count == sizeof error ? error : 0;
-  }
-
- private:
-  pid_t pid_ = 0;
-  Pipe gate_, failure_;
-};
-
-Error why_not_started(const std::string& word, int error) {
-  const std::string name = printable(word);
-  if (error == ENOENT)
-    return {ErrorKind::kGone, 0, "there is no program " + name, "check its name and PATH"};
-  Error failed = from_errno(error, "starting " + name);
-  if (failed.kind == ErrorKind::kSystem)
-    failed.kind = ErrorKind::kPermission;  // what shells answer with 126: it cannot be executed
-  return failed;
-}
 
 std::string program_name(const std::string& path) {
   return path.substr(path.rfind('/') + 1);
@@ -429,9 +367,9 @@ Status run(const cli::Options& options, const std::optional<termios>& modes,
   setup.tree.processes = {{pid, stat ? stat->start_time : 0}};
   setup.tree.status_pid = setup.tree.job_pgid = pid;
   setup.tree.name = std::to_string(pid) + " (" + printable(program_name(word)) + ")";
-  if (const int error = program.begin(); error != 0) {
+  if (const Status begun = program.begin(); !begun) {
     reservation.directory.remove(setup.info.name);
-    return tl::unexpected(why_not_started(word, error));
+    return begun;
   }
   setup.directory = std::move(reservation.directory);
   setup.listener = std::move(reservation.socket);
@@ -471,6 +409,46 @@ Result<Reservation> reserve_for(const cli::Options& options, std::string& name, 
   return reservation;
 }
 
+Result<MoveTools> open_tools() {
+  MoveTools tools;
+  GRAB_TRY(tools.journal, tracer::Journal::open());
+  GRAB_TRY(tools.left_open, tracer::FdStore::open());
+  tools.command = ::getpid();
+  return tools;
+}
+
+using Starter = std::function<void(UniqueFd socket, Shown shown)>;
+
+/// Forks one, which does not return. What is returned is the socket to it, and to who comes after.
+Result<UniqueFd> fork_starter(const Starter& starter) {
+  GRAB_TRY(Shown shown, Shown::open());
+  GRAB_TRY(Pair pair, open_pair());
+  const pid_t pid = ::fork();
+  if (pid < 0)
+    return fail_errno(errno, "fork");
+  if (pid == 0) {
+    pair.command.reset();  // its end tells that the command has gone
+    starter(std::move(pair.relay), std::move(shown));
+  }
+  return std::move(pair.command);
+}
+
+/// Waits until the tree is on its new terminal, which stays open meanwhile: this process has the
+/// ptmx, too.
+Result<Begun> await_one_of(const Starter& starter, MoveTools& tools, bool same_user,
+                           const Say& say) {
+  constexpr int kLives = 10;  // each but the first is of one that was killed with its tracer
+  for (int life = 0; life < kLives; ++life) {
+    GRAB_TRY(UniqueFd socket, fork_starter(starter));
+    GRAB_TRY(std::optional<Begun> begun, await_start(std::move(socket), same_user, say));
+    if (begun)
+      return std::move(*begun);
+    tools.resumes = true;
+  }
+  return fail(ErrorKind::kSystem, "grab's processes were killed again and again",
+              "grab --force moves what may be left of the tree");
+}
+
 }  // namespace
 
 Status follow_earlier_move(cli::Options& options) {
@@ -495,22 +473,16 @@ Status follow_earlier_move(cli::Options& options) {
 Result<Begun> begin_move(const cli::Options& options, const relay::Viewer* viewer, const Say& say) {
   const Owner owner = owner_of(options.pid);
   relay::TreeInfo info{name_of(options), options.pid, command_line_of(options.pid), now_us()};
-  GRAB_TRY(Shown shown, Shown::open());
   GRAB_TRY(Preparation prepared, prepare(options, viewer, info.command));
+  GRAB_TRY(MoveTools tools, open_tools());
   GRAB_TRY(Reservation reservation, reserve_for(options, info.name, owner.uid));
-  const pid_t command = ::getpid();
-  const pid_t starter = ::fork();
-  if (starter == 0) {
-    relay::RelaySetup setup = setup_of(prepared, options, info, owner.uid);
+  const auto starter = [&](UniqueFd socket, Shown shown) {
+    relay::RelaySetup setup = setup_of(prepared, std::move(socket), options, info, owner.uid);
     setup.directory = std::move(reservation.directory);
     setup.listener = std::move(reservation.socket);
-    move_and_hand_over(options, std::move(setup), owner, shown, command);
-  }
-  const int error = errno;
-  shown.drop_write_end();
-  Result<Begun> begun = starter < 0
-                            ? fail_errno(error, "fork")
-                            : await_start(std::move(prepared), owner.uid == ::geteuid(), say);
+    move_and_hand_over(options, std::move(setup), owner, std::move(shown), std::move(tools));
+  };
+  Result<Begun> begun = await_one_of(starter, tools, owner.uid == ::geteuid(), say);
   if (!begun)
     reservation.directory.remove(info.name);
   return begun;
@@ -518,6 +490,7 @@ Result<Begun> begin_move(const cli::Options& options, const relay::Viewer* viewe
 
 Result<Begun> begin_run(const cli::Options& options, const relay::Viewer* viewer, const Say& say) {
   GRAB_TRY(Preparation prepared, prepare(options, viewer, join(options.command)));
+  GRAB_TRY(Pair pair, open_pair());
   std::optional<termios> modes;
   if (viewer != nullptr && ::tcgetattr(viewer->terminal.get(), &modes.emplace()) != 0)
     modes.reset();
@@ -528,18 +501,23 @@ Result<Begun> begin_run(const cli::Options& options, const relay::Viewer* viewer
   if (starter == 0) {
     // Its child is the keeper, and the program's parent, which leaves its status to the relay.
     if (::fork() == 0)
-      run_and_keep(
-          options,
-          setup_of(prepared, options, {"", 0, join(options.command), now_us()}, ::geteuid()),
-          modes);
+      run_and_keep(options,
+                   setup_of(prepared, std::move(pair.relay), options,
+                            {"", 0, join(options.command), now_us()}, ::geteuid()),
+                   modes);
     ::_exit(0);
   }
-  return await_start(std::move(prepared), true, say);
+  pair.relay.reset();
+  GRAB_TRY(std::optional<Begun> begun, await_start(std::move(pair.command), true, say));
+  if (!begun)
+    return relay_has_gone();
+  return std::move(*begun);
 }
 
 Status await_notices(relay::Connection& connection, const Say& say) {
   message::Status status;
-  return await_done(connection, say, status);
+  GRAB_TRY(const bool done, await_done(connection, say, status));
+  return done ? Status() : relay_has_gone();
 }
 
 }  // namespace grab

@@ -17,6 +17,7 @@
 
 #include "proc/surroundings.h"
 #include "proc/tree_reader.h"
+#include "tracer/journal.h"
 #include "tracer/mend.h"
 #include "tracer/move.h"
 #include "tracer/report.h"
@@ -72,7 +73,10 @@ void sleep_a_moment() {
     whom.begun();
   const MoveChannel channel{
       [&](const Report& report) {
-        write_all(reports.get(), to_line(report));
+        const std::string line = to_line(report);
+        if (whom.journal != nullptr)
+          whom.journal->append(line);
+        write_all(reports.get(), line);
         if (const auto* moved = std::get_if<Moved>(&report); moved != nullptr && whom.see_to)
           whom.see_to(*moved);
       },
@@ -181,11 +185,11 @@ bool is_in_use(int ptmx) {
   return poll(&poll_ptmx, 1, 0) >= 0 && (poll_ptmx.revents & POLLHUP) == 0;
 }
 
-/// What a tracer has said before it was done, or was killed.
-struct Told {
-  std::optional<Moved> moved;
-  std::optional<Moved> committing;  ///< it was killed behind this
-};
+/// What a tracer that was killed held goes on.
+void let_go_on(const Held& held) {
+  if (continue_held(held))
+    leave_terminal_to_shell(held);
+}
 
 /// Forks a tracer and waits until it is done or dead; in that case what it held goes on.
 /// Errors: those that it has reported.
@@ -200,31 +204,19 @@ Result<Told> run_tracer(pid_t named, const MoveOptions& options, const MoveFor& 
   reports.write_end.reset();
 
   Told told;
-  Held held;
   std::string buffer;
   while (const auto line = read_line(reports.read_end.get(), buffer)) {
     GRAB_TRY(Report report, parse_line(*line));
-    if (auto* moved = std::get_if<Moved>(&report)) {
-      told.moved = std::move(*moved);
+    told.take(std::move(report));
+    if (told.moved)
       return told;
-    }
-    if (auto* error = std::get_if<Error>(&report)) {
-      (void)waitpid(tracer, nullptr, 0);
-      return tl::unexpected(std::move(*error));
-    }
-    if (auto* begun = std::get_if<Committing>(&report))
-      told.committing = std::move(begun->moved);
-    if (auto* more = std::get_if<Held>(&report))
-      held = std::move(*more);
+    if (told.error)
+      break;
   }
   (void)waitpid(tracer, nullptr, 0);
-  if (continue_held(held))
-    leave_terminal_to_shell(held);
-  if (told.committing) {
-    auto& moved = told.committing->processes;
-    moved.insert(moved.end(), held.processes.begin(), held.processes.end());
-    moved.insert(moved.end(), held.stopped.begin(), held.stopped.end());
-  }
+  if (told.error)
+    return tl::unexpected(std::move(*told.error));
+  let_go_on(told.held);
   return told;
 }
 
@@ -253,6 +245,18 @@ Moved complete(pid_t named, MoveOptions options, const MoveFor& whom, Moved unfi
   if (unfinished.telling && root_has_left)
     tell_after_all(*unfinished.telling, whom, notices);
   return unfinished;
+}
+
+/// What is to be done after a tracer was killed.
+Result<MoveResult> go_on(pid_t named, const MoveOptions& options, const MoveFor& whom, Told told,
+                         Pipe notices) {
+  if (!told.committing || !is_in_use(whom.ptmx)) {
+    return fail(ErrorKind::kSystem, "the tracer was killed before anything was moved",
+                "the tree goes on where it was; run grab again");
+  }
+  // Somebody is there already, and would lose the terminal with us.
+  Moved moved = complete(named, options, whom, std::move(*told.committing), notices.write_end);
+  return MoveResult{std::move(moved), std::move(notices.read_end)};
 }
 
 Result<proc::TreeReader> open_reader(pid_t named, const MoveOptions& options) {
@@ -284,13 +288,16 @@ Result<MoveResult> move_tree(pid_t named, const MoveOptions& options, const Move
   GRAB_TRY(Told told, run_tracer(named, options, whom, nullptr, notices.write_end));
   if (told.moved)
     return MoveResult{std::move(*told.moved), std::move(notices.read_end)};
-  if (!told.committing || !is_in_use(whom.ptmx)) {
-    return fail(ErrorKind::kSystem, "the tracer was killed before anything was moved",
-                "the tree goes on where it was; run grab again");
-  }
-  // Somebody is there already, and would lose the terminal with us.
-  Moved moved = complete(named, options, whom, std::move(*told.committing), notices.write_end);
-  return MoveResult{std::move(moved), std::move(notices.read_end)};
+  return go_on(named, options, whom, std::move(told), std::move(notices));
+}
+
+Result<MoveResult> resume_move(pid_t named, const MoveOptions& options, const MoveFor& whom) {
+  GRAB_TRY(Pipe notices, open_pipe());
+  Told told = whom.journal->read();
+  let_go_on(told.held);
+  if (told.moved)
+    told.committing = std::move(told.moved);  // what is left to do is to tell the old shell
+  return go_on(named, options, whom, std::move(told), std::move(notices));
 }
 
 }  // namespace grab::tracer

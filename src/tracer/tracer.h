@@ -20,6 +20,8 @@
 
 namespace grab::tracer {
 
+class Journal;
+
 /// Reads the tree of `named` and plans its move. Changes nothing.
 struct Survey {
   proc::Snapshot snapshot;
@@ -61,6 +63,7 @@ struct MoveFor {
   /// killed meanwhile. Empty: nowhere.
   FdStore left_open = {};
   int front = -1;  ///< memory of a Front, for the relay to read; -1: nobody reads it
+  const Journal* journal = nullptr;  ///< what is reported is written there as well; null: nowhere
   /// Called first in the tracer process.
   std::function<void()> begun = {};
   /// Called in the tracer process when the tree is moved; returns when somebody shows it, whoever
@@ -80,5 +83,11 @@ struct MoveResult {
 };
 [[nodiscard]] Result<MoveResult> move_tree(pid_t named, const MoveOptions& options,
                                            const MoveFor& whom);
+
+/// For who finds that the caller of move_tree() was killed with its tracer, and has the same ptmx
+/// and the same journal: what they held goes on, and what they have moved in part is moved, or is
+/// handed to a shell. Errors: as of a tracer that was killed; nothing was changed then.
+[[nodiscard]] Result<MoveResult> resume_move(pid_t named, const MoveOptions& options,
+                                             const MoveFor& whom);
 
 }  // namespace grab::tracer

@@ -36,7 +36,7 @@ class FaultyGrab {
   [[nodiscard]] bool has_failed_step() const;
   /// The steps up to the one that failed, each once, in order.
   [[nodiscard]] std::vector<std::string> steps() const;
-  [[nodiscard]] TerminalSession& terminal() { return *terminal_; }
+  [[nodiscard]] TerminalSession& terminal() const { return *terminal_; }
 
  private:
   std::string log_;

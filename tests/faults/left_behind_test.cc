@@ -77,6 +77,21 @@ std::string commit_of_last(const Tree& tree) {
 
 const Kind kParted{"Pipeline", "tracee_zoo echo-lines | cat | cat"};
 
+TEST_F(LeftBehind, AMoveWhoseCommandIsKilledBeforeTheCommitIsUndone) {
+  Tree tree(kParted);
+  const TreeState before = tree.state();
+  FaultyGrab grab("PTRACE_SETREGS@" + std::to_string(tree.root()) + "#1=stop",
+                  tree.grab_arguments());
+  grab.wait_for_stop();
+  ASSERT_TRUE(wait_until([] { return stopped_tracer().has_value(); }));
+  ::kill(grab.terminal().pid(), SIGKILL);
+  grab.wait();
+  ::kill(*stopped_tracer(), SIGCONT);
+  EXPECT_TRUE(tree.is_as(before));
+  EXPECT_TRUE(tree.works());
+  EXPECT_TRUE(wait_until([] { return !descendant_named(::getpid(), "grab"); }));
+}
+
 TEST_F(LeftBehind, AMoveWhoseTracerIsKilledInTheCommitIsCompleted) {
   Tree tree(kParted);
   FaultyGrab grab(commit_of_last(tree), tree.grab_arguments());

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT
+// What tracers have reported is read by who comes after them, whenever they were killed.
+#include "tracer/journal.h"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <gtest/gtest.h>
+
+namespace grab::tracer {
+namespace {
+
+const Held kHeld{{{1, 2}, {3, 4}}, {{5, 6}}, 7};
+
+Committing committing(const std::string& name) {
+  Committing report;
+  report.moved.root_name = name;
+  return report;
+}
+
+TEST(Journal, TellsOfNothingBeforeAnythingIsReported) {
+  const Told told = read_journal("");
+  EXPECT_TRUE(told.held.processes.empty());
+  EXPECT_FALSE(told.committing || told.moved || told.error);
+}
+
+TEST(Journal, TellsWhoWasHeldAndWithThemWhatWasCommitted) {
+  const Told told = read_journal(to_line(kHeld) + to_line(committing("make")));
+  ASSERT_TRUE(told.committing);
+  EXPECT_EQ(told.committing->root_name, "make");
+  ASSERT_EQ(told.committing->processes.size(), 3U) << "those that were stopped, too";
+  EXPECT_EQ(told.committing->processes[2].pid, 5);
+  EXPECT_EQ(told.held.front, 7);
+}
+
+TEST(Journal, KeepsWhatWasCommittedWhenTheNextTracerIsKilledEarlier) {
+  const Told told =
+      read_journal(to_line(kHeld) + to_line(committing("make")) + to_line(Held{{{8, 9}}, {}, 0}));
+  ASSERT_TRUE(told.committing);
+  EXPECT_EQ(told.committing->processes.size(), 3U);
+  ASSERT_EQ(told.held.processes.size(), 1U) << "who may stand still is whom the last one held";
+  EXPECT_EQ(told.held.processes[0].pid, 8);
+}
+
+TEST(Journal, LeavesOutALineThatItsWriterCouldNotComplete) {
+  const std::string line = to_line(committing("half"));
+  for (const std::size_t length :
+       {std::size_t{0}, std::size_t{1}, line.size() / 2, line.size() - 1}) {
+    const Told told = read_journal(to_line(kHeld) + line.substr(0, length));
+    EXPECT_EQ(told.held.processes.size(), 2U);
+    EXPECT_FALSE(told.committing) << length;
+  }
+}
+
+TEST(Journal, IsReadWhenItsWritersHaveEndedEachBehindTheLast) {
+  const Result<Journal> journal = Journal::open();
+  ASSERT_TRUE(journal);
+  const std::string half = to_line(committing("half")).substr(0, 20);
+  for (const std::string& line : {to_line(kHeld), half, to_line(committing("make"))}) {
+    const pid_t writer = ::fork();
+    if (writer == 0) {
+      journal->append(line);
+      ::_exit(0);
+    }
+    ASSERT_EQ(::waitpid(writer, nullptr, 0), writer);
+  }
+  const Told told = journal->read();
+  EXPECT_EQ(told.held.processes.size(), 2U);
+  ASSERT_TRUE(told.committing);
+  EXPECT_EQ(told.committing->root_name, "make");
+}
+
+}  // namespace
+}  // namespace grab::tracer
