@@ -115,10 +115,11 @@ void print(const Counts& counts, double seconds) {
   for (std::size_t i = 0; i < counts.kills.size(); i++)
     std::printf("%s%s %" PRIu64, i == 0 ? "" : ", ", name_of(static_cast<Role>(i)),
                 counts.kills.at(i).load());
-  std::printf("), %" PRIu64 " relays and keepers replaced, %" PRIu64
-              " viewers came to the new relay, %" PRIu64 " refusals, %" PRIu64
-              " epoll_wait interrupted, harmed: %" PRIu64 "\n",
-              counts.relays_replaced.load(), counts.viewers_returned.load(), counts.refusals.load(),
+  std::printf("; tracer and starter at once %" PRIu64 "), %" PRIu64
+              " relays and keepers replaced, %" PRIu64 " viewers came to the new relay, %" PRIu64
+              " refusals, %" PRIu64 " epoll_wait interrupted, harmed: %" PRIu64 "\n",
+              counts.both_killed.load(), counts.relays_replaced.load(),
+              counts.viewers_returned.load(), counts.refusals.load(),
               counts.epoll_interrupted.load(), counts.harmed.load());
   (void)std::fflush(stdout);
 }

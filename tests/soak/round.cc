@@ -10,18 +10,17 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <functional>
 #include <new>
 #include <optional>
-#include <random>
 #include <vector>
 
 #include "relay/proc_info.h"
 #include "soak/actor.h"
+#include "soak/chance.h"
 
 namespace grab::soak {
 namespace {
@@ -47,7 +46,7 @@ struct Watched {
 class Round {
  public:
   Round(const RoundOptions& options, Counts& counts)
-      : options_(options), counts_(counts), random_(options.seed) {
+      : options_(options), counts_(counts), chance_(options.seed) {
     page_fd_ = UniqueFd(memfd_create("soak", MFD_CLOEXEC));
     if (ftruncate(page_fd_.get(), sizeof(Page)) != 0)
       std::abort();
@@ -63,7 +62,7 @@ class Round {
     choose_tree();
     if (start_tree()) {
       counts_.trees++;
-      const unsigned moves = one_in(3) ? 2 + below_n(2) : 1;
+      const unsigned moves = chance_.one_in(3) ? 2 + chance_.below_n(2) : 1;
       for (unsigned i = 0; i < moves && !harmed_ && move(i); i++)
         use();
       verify();
@@ -78,32 +77,20 @@ class Round {
   }
 
  private:
-  // -------------------------------------------------------------- chance
-
-  unsigned below_n(unsigned n) {
-    return std::uniform_int_distribution<unsigned>(0, n - 1)(random_);
-  }
-  bool one_in(unsigned n) { return below_n(n) == 0; }
-  /// Short times are as likely as long ones.
-  std::chrono::microseconds instant(double least_ms, double most_ms) {
-    const double log =
-        std::uniform_real_distribution<double>(std::log(least_ms), std::log(most_ms))(random_);
-    return std::chrono::microseconds(static_cast<long>(std::exp(log) * 1000));
-  }
-
   // -------------------------------------------------------------- the tree
 
   void choose_tree() {
-    page_->nodes = 1 + below_n(one_in(8) ? kMaxNodes : 8);
-    page_->node[0] = {Kind::kTerminal, Group::kInherit, 0, one_in(4)};
+    page_->nodes = 1 + chance_.below_n(chance_.one_in(8) ? kMaxNodes : 8);
+    page_->node[0] = {Kind::kTerminal, Group::kInherit, 0, chance_.one_in(4)};
     for (std::size_t i = 1; i < page_->nodes; i++) {
       Node& node = page_->node.at(i);
-      node.kind = static_cast<Kind>(1 + below_n(static_cast<unsigned>(Kind::kCount) - 1));
-      node.group = one_in(5) ? (one_in(3) ? Group::kSession : Group::kOwn) : Group::kInherit;
+      node.kind = static_cast<Kind>(1 + chance_.below_n(static_cast<unsigned>(Kind::kCount) - 1));
+      node.group =
+          chance_.one_in(5) ? (chance_.one_in(3) ? Group::kSession : Group::kOwn) : Group::kInherit;
       if (node.kind == Kind::kStopped)
         node.group = Group::kOwn;
-      node.parent = below_n(static_cast<unsigned>(i));
-      node.masks = node.kind != Kind::kStopped && one_in(4);
+      node.parent = chance_.below_n(static_cast<unsigned>(i));
+      node.masks = node.kind != Kind::kStopped && chance_.one_in(4);
     }
     // Nothing hangs below one that does not start its children again, or stands still.
     for (std::size_t i = 1; i < page_->nodes; i++) {
@@ -111,7 +98,7 @@ class Round {
       if (page_->node.at(node.parent).kind == Kind::kStopped)
         node.parent = 0;
     }
-    with_shell_ = one_in(2);
+    with_shell_ = chance_.one_in(2);
   }
 
   bool start_tree() {
@@ -295,8 +282,23 @@ class Round {
     const std::vector<pid_t> pids = role(whom);
     if (pids.empty())
       return false;
-    kill_one(whom, pids.at(below_n(static_cast<unsigned>(pids.size()))));
+    kill_one(whom, pids.at(chance_.below_n(static_cast<unsigned>(pids.size()))));
     return true;
+  }
+
+  /// Before either can see the other go: the command is left.
+  void kill_with_its_starter(pid_t tracer) {
+    const std::vector<pid_t> starters = role(Role::kStarter);
+    const auto starter = std::find_if(starters.begin(), starters.end(), [tracer](pid_t pid) {
+      const std::vector<pid_t> started = below(pid);
+      return std::find(started.begin(), started.end(), tracer) != started.end();
+    });
+    if (starter == starters.end())
+      return;
+    (void)kill(*starter, SIGSTOP);
+    kill_one(Role::kTracer, tracer);
+    kill_one(Role::kStarter, *starter);
+    counts_.both_killed++;
   }
 
   static void sleep_us(std::chrono::microseconds time) {
@@ -312,18 +314,18 @@ class Round {
     const dev_t before = output_of(root_);
     while (output_of(root_) == before && state_of(tracer).lives()) {
     }
-    sleep_us(instant(0.02, 3));
+    sleep_us(chance_.instant(0.02, 3));
   }
 
   /// While a grab moves: one of its processes is killed, at an instant of the whole run.
   void kill_in_the_move() {
-    const unsigned dice = below_n(20);
+    const unsigned dice = chance_.below_n(20);
     const Role whom = dice < 10   ? Role::kTracer
                       : dice < 14 ? Role::kStarter
                       : dice < 16 ? Role::kViewer
                       : dice < 18 ? Role::kKeeper
                                   : Role::kRelay;
-    const auto when = instant(0.05, 30);
+    const auto when = chance_.instant(0.05, 30);
     if (whom == Role::kTracer || whom == Role::kStarter) {
       const auto is_there = [&] { return !role(whom).empty(); };
       const auto deadline = Clock::now() + milliseconds(500);
@@ -332,11 +334,13 @@ class Round {
       const std::vector<pid_t> pids = role(whom);
       if (pids.empty())
         return;
-      if (whom == Role::kTracer && one_in(2))
+      if (whom == Role::kTracer && chance_.one_in(2))
         await_commit(pids.front());
       else
         sleep_us(when);
-      if (state_of(pids.front()).lives())
+      if (whom == Role::kTracer && chance_.one_in(4))
+        kill_with_its_starter(pids.front());
+      else if (state_of(pids.front()).lives())
         kill_one(whom, pids.front());
       return;
     }
@@ -352,11 +356,11 @@ class Round {
   /// Moves the tree, again and again until all of it has gone; false if that was refused.
   bool move(unsigned earlier_moves) {
     constexpr unsigned kTries = 8;
-    const unsigned kills = below_n(4);
+    const unsigned kills = chance_.below_n(4);
     if (earlier_moves > 0)
       counts_.moves_again++;
     for (unsigned attempt = 0; attempt < kTries && !harmed_; attempt++) {
-      const bool detached = one_in(4);
+      const bool detached = chance_.one_in(4);
       std::vector<std::string> words = {"--tree", std::to_string(root_)};
       if (detached)
         words.emplace_back("--detached");
@@ -384,7 +388,7 @@ class Round {
       }
       if (!are_together(now)) {
         counts_.half_moved += now != before ? 1 : 0;
-        pass(milliseconds(below_n(300)));
+        pass(milliseconds(chance_.below_n(300)));
       }
       if (killed)
         continue;
@@ -412,8 +416,8 @@ class Round {
 
   /// What is done with a tree that has a relay.
   void use() {
-    for (unsigned turns = 1 + below_n(5); turns > 0 && !harmed_; turns--) {
-      switch (below_n(6)) {
+    for (unsigned turns = 1 + chance_.below_n(5); turns > 0 && !harmed_; turns--) {
+      switch (chance_.below_n(6)) {
         case 0:
         case 1:
           replace(Role::kRelay);
@@ -436,7 +440,7 @@ class Round {
 
   void replace(Role whom) {
     const std::vector<pid_t> before = role(whom);
-    pass(std::chrono::duration_cast<milliseconds>(instant(1, 40)));
+    pass(std::chrono::duration_cast<milliseconds>(chance_.instant(1, 40)));
     if (before.empty() || !state_of(before.front()).lives())
       return;
     const bool viewed = viewer_ != 0;
@@ -496,7 +500,7 @@ class Round {
     log("closes the old terminal, with " + std::to_string(foreground) + " in its foreground");
     old_.ptmx.reset();
     (void)wait([&] { return !state_of(shell_).lives(); }, milliseconds(500));
-    if (one_in(2))
+    if (chance_.one_in(2))
       (void)kill(shell_, SIGKILL);
   }
 
@@ -565,7 +569,7 @@ class Round {
 
   const RoundOptions& options_;
   Counts& counts_;
-  std::mt19937_64 random_;
+  Chance chance_;
   UniqueFd page_fd_;
   Page* page_ = nullptr;
   bool with_shell_ = false;

@@ -17,6 +17,7 @@ struct Counts {
   std::atomic<std::uint64_t> trees, processes, moves, moves_again, half_moved, refusals, harmed;
   std::atomic<std::uint64_t> relays_replaced, viewers_returned, epoll_interrupted;
   std::array<std::atomic<std::uint64_t>, static_cast<std::size_t>(Role::kCount)> kills;
+  std::atomic<std::uint64_t> both_killed;  ///< a tracer and its starter, in one instant
   [[nodiscard]] std::uint64_t all_kills() const {
     std::uint64_t sum = 0;
     for (const auto& count : kills)
