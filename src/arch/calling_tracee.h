@@ -50,6 +50,7 @@ class CallingTracee {
   void lay(std::size_t at, const void* bytes, std::size_t size) {
     std::memcpy(memory_ + at, bytes, size);
   }
+  [[nodiscard]] const std::byte* bytes(std::size_t at) const { return memory_ + at; }
   /// Every register with a value of its own, before a call with these arguments.
   [[nodiscard]] Registers before_call(std::uint64_t number,
                                       const std::array<std::uint64_t, 4>& arguments) const {

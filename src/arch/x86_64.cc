@@ -7,9 +7,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include "arch/i386_rest.h"
 #include "arch/made_call.h"
-#include "arch/short_write.h"
 #include "arch/x86_64_registers.h"
 
 namespace grab::arch {
@@ -127,40 +125,7 @@ grab_batch_end32:
   .popsection
 )");
 
-// Makes the rest of a write(2) and gives the count of the whole. The constants are filled in. The
-// registers at its end, rcx, r11 and the flags among them, are those that the kernel leaves behind
-// one call: the sign of rax is looked at without a flag.
-asm(R"(
-  .pushsection .rodata
-  .intel_syntax noprefix
-grab_rest_begin:
-  syscall
-  lea rsi, [rsi - 0x11223344]
-grab_rest_back:
-  lea rdx, [rdx + 0x11223344]
-grab_rest_count:
-  mov rcx, rax
-  bswap rcx
-  movzx ecx, cl             # the highest byte: not 0 in -errno
-  jrcxz 1f
-  mov eax, 0
-1:lea rax, [rax + 0x11223344]
-grab_rest_result:
-  movabs rcx, 0x1122334455667788
-grab_rest_return:
-  notrack jmp rcx
-grab_rest_end:
-  .att_syntax
-  .popsection
-)");
-
 extern "C" {
-extern const std::byte grab_rest_begin[];         // NOLINT: labels of the code above
-extern const std::byte grab_rest_back[];          // NOLINT
-extern const std::byte grab_rest_count[];         // NOLINT
-extern const std::byte grab_rest_result[];        // NOLINT
-extern const std::byte grab_rest_return[];        // NOLINT
-extern const std::byte grab_rest_end[];           // NOLINT
 extern const std::byte grab_batch_begin[];        // NOLINT: labels of the code above
 extern const std::byte grab_batch_flags[];        // NOLINT
 extern const std::byte grab_batch_registers[];    // NOLINT
@@ -175,14 +140,6 @@ namespace {
 
 constexpr std::uint64_t kCarryToSign = 0xff;  // CF PF AF ZF SF: what sahf sets
 constexpr std::uint64_t kOverflow = 1U << 11U;
-constexpr std::uint64_t kUserCode64 = 0x33;  // arch/x86/include/asm/segment.h
-constexpr std::uint64_t kUserCode32 = 0x23;
-constexpr std::uint64_t kLongestWrite = 0x7ffff000;  // write(2): no call transfers more
-
-std::uint32_t low(std::uint64_t value) {
-  return static_cast<std::uint32_t>(value);
-}
-
 }  // namespace
 
 std::size_t batch_code_size() {
@@ -325,60 +282,6 @@ Registers resume_by_itself(const Registers& stopped) {
   }
   regs.orig_rax = ~0ULL;
   return pack(regs);
-}
-
-std::optional<ShortWrite> short_write(const Registers& stopped) {
-  const user_regs_struct regs = unpack(stopped);
-  const auto [number, args] = made_call(stopped);
-  const auto written = static_cast<std::int64_t>(regs.rax);
-  const auto asked = static_cast<std::int64_t>(std::min<std::uint64_t>(args[2], kLongestWrite));
-  if (number != SYS_write || written <= 0 || written >= asked)
-    return std::nullopt;
-  if (stopped.in_i386_call != (regs.cs == kUserCode32))
-    return std::nullopt;  // the code for the rest is of the kind that makes such calls
-  return ShortWrite{static_cast<int>(args[0]), static_cast<std::int32_t>(written)};
-}
-
-std::vector<std::byte> rest_code(const Registers& stopped) {
-  const user_regs_struct regs = unpack(stopped);
-  std::vector<std::byte> code(grab_rest_begin, grab_rest_end);
-  if (stopped.in_i386_call) {
-    code = i386_rest_code({.buffer = low(regs.rcx),
-                           .count = low(regs.rdx),
-                           .written = low(regs.rax),
-                           .resume_at = low(regs.rip)});
-    code.resize(kKeptCodeSizeI386);
-    return code;
-  }
-  const auto fill = [&](const std::byte* behind, std::uint64_t value, std::size_t size) {
-    store(code.data() + (behind - grab_rest_begin) - size, value, size);
-  };
-  constexpr std::size_t kDisplacement = sizeof(std::int32_t);
-  fill(grab_rest_back, 0 - regs.rax, kDisplacement);
-  fill(grab_rest_count, regs.rax, kDisplacement);
-  fill(grab_rest_result, regs.rax, kDisplacement);
-  fill(grab_rest_return, regs.rip, sizeof regs.rip);
-  code.resize(kKeptCodeSize);
-  return code;
-}
-
-bool is_rest_code(std::span<const std::byte> bytes) {
-  const auto up_to_constant =
-      static_cast<std::size_t>(grab_rest_back - grab_rest_begin) - sizeof(std::int32_t);
-  const bool is_native =
-      bytes.size() >= up_to_constant &&
-      std::equal(grab_rest_begin, grab_rest_begin + up_to_constant, bytes.begin());
-  return is_native || is_i386_rest_code(bytes);
-}
-
-Registers write_the_rest(const Registers& stopped, std::uint64_t code) {
-  user_regs_struct regs = unpack(stopped);
-  auto& buffer = stopped.in_i386_call ? regs.rcx : regs.rsi;
-  buffer += regs.rax;
-  regs.rdx -= regs.rax;
-  regs.rip = code + kSyscallInstructionSize;
-  regs.rax = static_cast<std::uint64_t>(kRestartSys);
-  return pack(regs, stopped.in_i386_call);
 }
 
 std::uint64_t instruction_pointer(const Registers& regs) {

@@ -35,6 +35,13 @@ inline constexpr std::int64_t kRestartNoHand = -514;
 inline constexpr std::int64_t kRestartBlock = -516;
 inline constexpr std::uint64_t kSyscallInstructionSize = 2;  // 0f 05, cd 80
 
+inline constexpr std::uint64_t kUserCode64 = 0x33;  // arch/x86/include/asm/segment.h
+inline constexpr std::uint64_t kUserCode32 = 0x23;
+
+inline std::uint32_t low(std::uint64_t value) {
+  return static_cast<std::uint32_t>(value);
+}
+
 inline void store(std::byte* at, std::uint64_t value, std::size_t size) {
   std::memcpy(at, &value, size);
 }

@@ -3,14 +3,17 @@
 
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "arch/short_write.h"
 #include "arch/timed_wait.h"
+#include "proc/surroundings.h"
 #include "tracer/ptrace.h"
 #include "tracer/vdso_room.h"
 
@@ -57,22 +60,32 @@ bool write_at(int mem_fd, std::uint64_t address, const std::vector<std::byte>& b
 }
 
 /// Puts the code where it can stay, or finds it there; its address, 0 if there is no room.
-std::uint64_t place(pid_t tid, int mem_fd, const std::vector<std::byte>& code) {
+/// `made_for` gives it for each address that is tried.
+std::uint64_t place(pid_t tid, int mem_fd,
+                    const std::function<std::vector<std::byte>(std::uint64_t)>& made_for) {
   const std::optional<VdsoRoom> room = find_vdso_room(tid, mem_fd, 0);
-  if (!room || code.size() != kept_code_size(*room))
-    return 0;
-  const std::vector<std::byte> unused(code.size());
-  std::vector<std::byte> there(code.size());
-  std::uint64_t address = room->end;
+  const std::size_t size = room ? kept_code_size(*room) : 0;
+  const std::vector<std::byte> unused(size);
+  std::vector<std::byte> there(size);
+  std::vector<std::byte> code;
+  std::uint64_t address = room ? room->end : 0;
   do {
-    address -= code.size();
-    if (address < first_kept_code(*room) || !read_at(mem_fd, address, there.data(), there.size()))
+    address -= size;
+    if (!room || address < first_kept_code(*room) ||
+        !read_at(mem_fd, address, there.data(), there.size()))
+      return 0;
+    code = made_for(address);
+    if (code.size() != size)
       return 0;
     if (there == code)
       return address;
   } while (arch::is_kept_code(there));
   // Zero, or it is the table of a grab that was killed.
   return there == unused && write_at(mem_fd, address, code) ? address : 0;
+}
+
+std::uint64_t place(pid_t tid, int mem_fd, const std::vector<std::byte>& code) {
+  return place(tid, mem_fd, [&code](std::uint64_t) { return code; });
 }
 
 /// Where the thread is in a wait_code() of an earlier move, gives that code the new rest.
@@ -115,6 +128,43 @@ arch::Registers wait_on(pid_t tid, const arch::Registers& stopped, const arch::T
   return code != 0 ? arch::wait_the_rest(stopped, code, rest) : stopped;
 }
 
+/// Another call than the thread has made may be another thing to a filter.
+bool is_filtered(pid_t tid) {
+  const auto status = proc::status_of(tid);
+  return !status || status->seccomp != 0;
+}
+
+/// Its registers for writing the rest of a writev(2); those it has if that is not possible.
+arch::Registers write_vector_on(pid_t tid, int mem_fd, const arch::Registers& stopped,
+                                const arch::ShortWrite& cut) {
+  std::vector<iovec> vector(cut.elements);
+  if (!read_at(mem_fd, cut.vector, vector.data(), vector.size() * sizeof(iovec)))
+    return stopped;
+  const auto rest = arch::vector_rest(vector, cut.written);
+  if (!rest || is_filtered(tid))
+    return stopped;
+  const std::uint64_t behind = place(tid, mem_fd, arch::rest_of_vector_code(stopped, *rest));
+  std::uint64_t code = behind;
+  if (rest->size != 0 && behind != 0) {
+    code = place(tid, mem_fd, [&](std::uint64_t address) {
+      return arch::rest_of_element_code(stopped, *rest,
+                                        static_cast<std::int64_t>(behind - address));
+    });
+  }
+  return code != 0 ? arch::write_the_rest_of_vector(stopped, *rest, code) : stopped;
+}
+
+/// The same for any call that was cut short.
+arch::Registers write_on(pid_t tid, const arch::Registers& stopped, const arch::ShortWrite& cut) {
+  const UniqueFd mem = open_memory(tid);
+  if (!mem.valid())
+    return stopped;
+  if (cut.elements != 0)
+    return write_vector_on(tid, mem.get(), stopped, cut);
+  const std::uint64_t code = place(tid, mem.get(), arch::rest_code(stopped));
+  return code != 0 && arch::reaches(stopped, code) ? arch::write_the_rest(stopped, code) : stopped;
+}
+
 }  // namespace
 
 void hide_interruption(pid_t tid, const BegunWaits& waits) {
@@ -125,10 +175,7 @@ void hide_interruption(pid_t tid, const BegunWaits& waits) {
   // The code first: a thread that is left alone between code and registers has its short count, or
   // EINTR.
   if (const auto cut = arch::short_write(*stopped); cut && takes_the_rest(tid, cut->fd)) {
-    const UniqueFd mem = open_memory(tid);
-    const std::uint64_t code = mem.valid() ? place(tid, mem.get(), arch::rest_code(*stopped)) : 0;
-    if (code != 0 && arch::reaches(*stopped, code))
-      resumed = arch::write_the_rest(*stopped, code);
+    resumed = write_on(tid, *stopped, *cut);
   } else if (const auto fd = arch::interrupted_read(*stopped); fd && is_socket(tid, *fd)) {
     resumed = arch::made_again(*stopped);
   } else if (const auto wait = arch::timed_wait(*stopped)) {

@@ -53,25 +53,28 @@ struct Blocked {
   const char* stty;
   const char* line_end;
   bool by_control_s;
+  const char* call = "write";
 };
 
 class BlockedWriter : public GrabTest, public testing::WithParamInterface<Blocked> {};
 
-INSTANTIATE_TEST_SUITE_P(In, BlockedWriter,
-                         testing::Values(Blocked{"TextOnAFullTerminal", "sane", "\r\n", false},
-                                         Blocked{"RawOnAFullTerminal", "raw -echo", "\n", false},
-                                         Blocked{"TextStoppedByControlS", "sane", "\r\n", true},
-                                         Blocked{"UnprocessedStoppedByControlS", "-opost -echo",
-                                                 "\n", true}),
-                         [](const auto& blocked) { return std::string(blocked.param.name); });
+INSTANTIATE_TEST_SUITE_P(
+    In, BlockedWriter,
+    testing::Values(Blocked{"TextOnAFullTerminal", "sane", "\r\n", false},
+                    Blocked{"RawOnAFullTerminal", "raw -echo", "\n", false},
+                    Blocked{"TextStoppedByControlS", "sane", "\r\n", true},
+                    Blocked{"UnprocessedStoppedByControlS", "-opost -echo", "\n", true},
+                    Blocked{"ElementsOnAFullTerminal", "sane", "\r\n", false, "writev"},
+                    Blocked{"RawElementsOnAFullTerminal", "raw -echo", "\n", false, "writev"}),
+    [](const auto& blocked) { return std::string(blocked.param.name); });
 
 TEST_P(BlockedWriter, LosesNoByteThoughItDoesNotLookAtTheCountOfItsWrite) {
   const Blocked& how = GetParam();
   Shell first("bash");
   SecondTerminal second;
-  const pid_t pid =
-      first.start(std::string("bash -c 'stty ") + how.stty + "; exec tracee_zoo whole-writes " +
-                  std::to_string(kBlocks) + " " + std::to_string(kLines) + "'");
+  const pid_t pid = first.start(std::string("bash -c 'stty ") + how.stty +
+                                "; exec tracee_zoo whole-writes " + std::to_string(kBlocks) + " " +
+                                std::to_string(kLines) + " ready " + how.call + "'");
   if (!how.by_control_s)
     first.stop_reading();
   ASSERT_EQ(::kill(pid, SIGUSR1), 0);
@@ -119,6 +122,38 @@ TEST_F(Writer, IsNotInterruptedInAPipeEither) {
   write_file(fifo, "go\n");
   ASSERT_TRUE(second.expect("wrote all, 0 short"));
   EXPECT_THAT(second.transcript(), testing::HasSubstr(lines_as_shown(20'000, "\r\n")));
+}
+
+TEST_F(Writer, IsNotInterruptedWhereItWritesManyElementsAndIsMovedTwice) {
+  Shell first("bash");
+  SecondTerminal second;
+  SecondTerminal third;
+  const std::string fifo = scratch("go");
+  ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+  const pid_t reader = first.start(
+      "tracee_zoo whole-writes 1 20000 now writev | bash -c 'echo ready $$; "
+      "read -r go < " +
+      fifo + "; exec cat'");
+  const pid_t writer = first.wait_for_program("tracee_zoo");
+  ASSERT_TRUE(wait_until([&] { return waits_in_write(writer); }));
+  second.grab_tree(reader);
+  ASSERT_TRUE(have_left(first, {reader, writer}));
+  third.grab_tree(reader, "--force");
+  ASSERT_TRUE(third.expect("grab: moved 2 processes"));
+  write_file(fifo, "go\n");
+  ASSERT_TRUE(third.expect("wrote all, 0 short"));
+  EXPECT_THAT(third.transcript(), testing::HasSubstr(lines_as_shown(20'000, "\r\n")));
+}
+
+TEST_F(Writer, IsNotInterruptedWhereItSendsToASocket) {
+  Shell first("bash");
+  SecondTerminal second;
+  const pid_t pid = first.start("tracee_zoo whole-send");
+  ASSERT_TRUE(wait_until([&] { return waits_in_write(pid); }));
+  ASSERT_TRUE(grabs_tree(second, first, pid));
+  second.type("\r");
+  EXPECT_TRUE(second.expect("sent 600000 of 600000"));
+  EXPECT_THAT(second.transcript(), testing::HasSubstr(lines_as_shown(60'000, "\r\n")));
 }
 
 TEST_F(Writer, IsToldHowMuchItHasWrittenWhenItsOwnSignalEndsTheWrite) {

@@ -162,7 +162,9 @@ bool waits_in_write(pid_t pid) {
   const std::string call = slurp(proc_path(pid, "syscall"));
   const auto stat = read_stat(pid);
   // 4 is the number in 32-bit programs; in others it is a call that does not wait.
-  const bool writes = call.rfind("1 0x", 0) == 0 || call.rfind("4 0x", 0) == 0;
+  bool writes = call.rfind("4 0x", 0) == 0;
+  for (const int number : {SYS_write, SYS_writev, SYS_sendto})
+    writes = writes || call.rfind(std::to_string(number) + " 0x", 0) == 0;
   return writes && stat && stat->state == 'S';
 }
 

@@ -85,6 +85,7 @@ int user_dispatch(const Args& args);
 int restartable(const Args& args);
 int own_ptmx(const Args& args);
 int whole_writes(const Args& args);
+int whole_send(const Args& args);
 int timed_write(const Args& args);
 int own_devpts(const Args& args);
 int without_terminal_descriptors(const Args& args);
