@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "faults/faulty_grab.h"
 
+#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -81,6 +82,23 @@ std::optional<pid_t> stopped_tracer() {
       return pid;
   }
   return std::nullopt;
+}
+
+pid_t stopped_after(pid_t before, const FaultyGrab& grab) {
+  pid_t tracer = 0;
+  EXPECT_TRUE(wait_until([&] { return (tracer = stopped_tracer().value_or(before)) != before; }))
+      << grab.said();
+  return tracer;
+}
+
+pid_t kill_with_starter(const FaultyGrab& grab, pid_t before) {
+  const pid_t tracer = stopped_after(before, grab);
+  const pid_t starter = read_stat(tracer)->ppid;
+  EXPECT_NE(starter, grab.terminal().pid());
+  ::kill(starter, SIGSTOP);
+  for (const pid_t pid : {starter, tracer})
+    ::kill(pid, SIGKILL);
+  return tracer;
 }
 
 }  // namespace grab::test

@@ -47,5 +47,10 @@ class FaultyGrab {
 
 /// A tracer of ours that has come to its "=stop".
 [[nodiscard]] std::optional<pid_t> stopped_tracer();
+/// Waits until a tracer, other than `before`, has come to its step.
+[[nodiscard]] pid_t stopped_after(pid_t before, const FaultyGrab& grab);
+/// Waits for such a tracer, and kills it together with the starter, before either can see the other
+/// go. Returns the tracer.
+pid_t kill_with_starter(const FaultyGrab& grab, pid_t before = 0);
 
 }  // namespace grab::test

@@ -348,16 +348,15 @@ class LeftWindow : public LeftBehind {
   pid_t leader_ = 0;
 };
 
-TEST_F(LeftWindow, HangsNobodyUpWhenTheTracerIsKilledBehindTheCommit) {
+TEST_F(LeftWindow, HangsNobodyUpWhenTracersAreKilledBehindTheCommitAloneOrWithTheStarter) {
   FaultyGrab grab("PTRACE_DETACH@" + std::to_string(leader_) + "#1=stop", arguments());
-  ASSERT_TRUE(wait_until([] { return stopped_tracer().has_value(); })) << grab.said();
-  const pid_t tracer = *stopped_tracer();
-  ::kill(tracer, SIGKILL);
-  // The one that takes over comes to the same step.
-  ASSERT_TRUE(wait_until([&] { return stopped_tracer().value_or(tracer) != tracer; }))
-      << grab.said();
+  const pid_t first = stopped_after(0, grab);
+  ::kill(first, SIGKILL);
+  // Those that take over come to the same step.
+  const pid_t second = kill_with_starter(grab, first);
+  const pid_t third = stopped_after(second, grab);
   EXPECT_TRUE(is_alive(xterm_));
-  ::kill(*stopped_tracer(), SIGCONT);
+  ::kill(third, SIGCONT);
   grab.wait();
   ASSERT_TRUE(grab.shows_the_tree()) << grab.said();
   expect_unharmed(grab);

@@ -23,29 +23,10 @@ std::string change(pid_t pid, int nth) {
   return "PTRACE_SETREGS@" + std::to_string(pid) + "#" + std::to_string(nth) + "=stop";
 }
 
-// Waits until a tracer, other than the one before, has come to its step.
-pid_t stopped_after(pid_t before, const FaultyGrab& grab) {
-  pid_t tracer = 0;
-  EXPECT_TRUE(wait_until([&] { return (tracer = stopped_tracer().value_or(before)) != before; }))
-      << grab.said();
-  return tracer;
-}
-
-// Waits for a tracer that has come to its step, and kills it with the process that has started it.
-pid_t kill_both(const FaultyGrab& grab, pid_t before = 0) {
-  const pid_t tracer = stopped_after(before, grab);
-  const pid_t starter = read_stat(tracer)->ppid;
-  EXPECT_NE(starter, grab.terminal().pid());
-  ::kill(starter, SIGSTOP);
-  for (const pid_t pid : {starter, tracer})
-    ::kill(pid, SIGKILL);
-  return tracer;
-}
-
 TEST_F(TracerAndStarter, WhenKilledBeforeTheCommitLeaveTheTreeAsItWas) {
   Tree tree(kPipeline);
   FaultyGrab grab(change(tree.root(), 1), tree.grab_arguments());
-  kill_both(grab);
+  kill_with_starter(grab);
   grab.wait();
   EXPECT_FALSE(grab.shows_the_tree());
   EXPECT_EQ(grab.exit_status(), 125);
@@ -62,7 +43,7 @@ TEST_F(TracerAndStarter, WhenKilledInTheCommitAreFollowedByOthersWhichMoveTheRes
   FaultyGrab grab(change(last, 2), tree.grab_arguments());
   pid_t killed = 0;
   for (int i = 0; i < 3; i++)
-    killed = kill_both(grab, killed);
+    killed = kill_with_starter(grab, killed);
   ::kill(stopped_after(killed, grab), SIGCONT);
   grab.wait();
   ASSERT_TRUE(grab.shows_the_tree()) << grab.said();
@@ -78,7 +59,7 @@ TEST_F(TracerAndStarter,
   Tree tree(kPipeline);
   FaultyGrab grab("PTRACE_DETACH@" + std::to_string(tree.root()) + "#1=stop",
                   tree.grab_arguments());
-  ::kill(stopped_after(kill_both(grab), grab), SIGCONT);
+  ::kill(stopped_after(kill_with_starter(grab), grab), SIGCONT);
   grab.wait();
   ASSERT_TRUE(grab.shows_the_tree()) << grab.said();
   EXPECT_TRUE(tree.has_left());

@@ -4,6 +4,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <string>
 
 #include <gmock/gmock.h>
@@ -112,7 +113,16 @@ class Screens : public GrabTest {
     if (auto shown = shows(first, program.shows); !shown)
       return shown;
     first.skip_shown();
-    return grabs_tree(second, first, first.wait_for_program(program.process));
+    const pid_t pid = first.wait_for_program(program.process);
+    // man's formatters do, until they have written the page.
+    const auto runs_under_a_filter = [](pid_t one) {
+      return status_field(one, one, "Seccomp") == "2";
+    };
+    EXPECT_TRUE(wait_until([&] {
+      const auto tree = tree_of(pid);
+      return std::none_of(tree.begin(), tree.end(), runs_under_a_filter);
+    }));
+    return grabs_tree(second, first, pid);
   }
 };
 
