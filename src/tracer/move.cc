@@ -131,6 +131,7 @@ class Move {
     leave_screen();
     GRAB_CHECK(stop_job_for_shell());
     GRAB_CHECK(freeze());
+    took_output_ = takes_output(reader_->old_terminal_fd());
     GRAB_TRY(auto donors, DonorSet::open(ends_.ptmx, snapshot_, reader_->old_terminal_fd(),
                                          reader_->left_terminal_fd()));
     for (std::size_t i = 0; i < snapshot_.descriptions.size(); i++)
@@ -453,7 +454,7 @@ class Move {
     for (std::size_t i = 0; i < snapshot_.descriptions.size(); i++)
       make_blocking(reader_->description_fd(static_cast<int>(i)));
     clean_old_terminal(reader_->old_terminal_fd(), ends_.ptmx,
-                       proc::environment_of(plan_.root, "TERM"));
+                       proc::environment_of(plan_.root, "TERM"), took_output_);
   }
 
   void carry_type_ahead() {
@@ -576,6 +577,7 @@ class Move {
   std::vector<BatchRun> runs_;
   std::optional<std::size_t> root_run_;
   std::size_t prepared_ = 0;
+  bool took_output_ = false;      // the old terminal, when the tree stood still
   std::size_t group_makers_ = 0;  // the last of them is the run before this one
   LentNumbers lent_;
   std::set<pid_t> sharers_;  // processes with the descriptor table of one that prepares before them

@@ -90,10 +90,10 @@ void write_to_terminal(int fd, const std::string& text) {
     (void)!write(fd, text.data(), text.size());  // where nobody reads it is of no use
 }
 
-void pass_on_screen(int old_fd, int ptmx, const termios2& modes, TerminalKind kind) {
+void pass_on_screen(int old_fd, int ptmx, const termios2& modes, TerminalKind kind, bool answers) {
   std::string typed;
   ScreenModes said;
-  if (kind == TerminalKind::kXtermLike)
+  if (kind == TerminalKind::kXtermLike && answers)
     said = ask_modes(old_fd, typed);
   // Those that edit a line leave it to the kernel to add the carriage returns to what they write.
   const bool full_screen = (modes.c_oflag & (OPOST | ONLCR)) != (OPOST | ONLCR);
@@ -206,7 +206,12 @@ void make_blocking(int fd) {
     (void)fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
 }
 
-void clean_old_terminal(int old_fd, int ptmx, std::string_view term) {
+bool takes_output(int fd) {
+  pollfd poll_fd{fd, POLLOUT, 0};
+  return poll(&poll_fd, 1, 0) == 1 && (poll_fd.revents & POLLOUT) != 0;
+}
+
+void clean_old_terminal(int old_fd, int ptmx, std::string_view term, bool answers) {
   const UniqueFd old_terminal = open_again(old_fd, O_RDWR);
   const auto modes = modes_of(old_terminal.get());
   // A program that has left these as they usually are has put back all that it had changed, or has
@@ -216,7 +221,7 @@ void clean_old_terminal(int old_fd, int ptmx, std::string_view term) {
     return;
   const TerminalKind kind = terminal_kind(term);
   if (is_raw(*modes) && kind != TerminalKind::kUnknown)
-    pass_on_screen(old_terminal.get(), ptmx, *modes, kind);
+    pass_on_screen(old_terminal.get(), ptmx, *modes, kind, answers);
   const termios2 usual = make_usual(*modes);
   (void)ioctl(old_terminal.get(), TCSETS2, &usual);
 }

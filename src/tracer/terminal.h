@@ -28,12 +28,16 @@ void set_missing_size(int old_fd, int new_fd);
 /// Whether the terminal is in the modes of a program that gets each key and draws what it shows.
 [[nodiscard]] bool is_raw(int fd);
 
+/// Whether it has room for what is written to it: it is neither stopped by ^S nor full.
+[[nodiscard]] bool takes_output(int fd);
+
 /// For a terminal that its job has left as it was. Where its modes are not canonical, asks it which
 /// modes of screen and keyboard are set, undoes them, and sets them on the pts of `ptmx`; what is
 /// typed meanwhile goes there too. Takes as long as the terminal takes to answer, a second at most.
 /// Then sets the modes of the line to those that shells expect; the old shell must not have it back
-/// before. `term`: TERM of the job.
-void clean_old_terminal(int old_fd, int ptmx, std::string_view term);
+/// before. `term`: TERM of the job. `answers`: it may be asked; one that would answer too late
+/// types its answer to the shell.
+void clean_old_terminal(int old_fd, int ptmx, std::string_view term, bool answers);
 
 /// Takes O_NONBLOCK off an open file that the job has left to its shell.
 // Kernel: O_NONBLOCK belongs to the open file, which both had in common -> where the job has set
