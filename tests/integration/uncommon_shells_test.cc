@@ -69,7 +69,7 @@ std::vector<Case> all_cases() {
         if ((shell == "xonsh" && ending == "HungUp") ||
             (shell == "nu" && situation == "Stopped" && ending == "Exit"))
           continue;
-        // One case is enough to say that a shell is missing: Debian has no nushell.
+        // One case is enough to say that a shell is missing: Debian has no nushell, npm has.
         if (!installed(shell) && !cases.empty() && std::get<0>(cases.back()) == shell)
           continue;
         cases.emplace_back(shell, situation, ending);
