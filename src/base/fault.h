@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: MIT
-// Fault points: steps that a test makes fail, one at a time. Only a build with GRAB_FAULTS has
-// them; in any other, fault() is 0 at compile time, and nothing of it is left.
+// Fault points: steps that a test makes fail, one at a time. Only the grab of tests/faults has them
+// (GRAB_FAULTS); in any other, fault() is 0 at compile time, and nothing of it is left.
 #pragma once
+
+#ifndef GRAB_FAULT_POINTS
+#error "only the sources that CMakeLists.txt lists as GRAB_FAULT_POINTS have them"
+#endif
 
 #include <string_view>
 

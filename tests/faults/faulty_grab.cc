@@ -2,6 +2,7 @@
 #include "faults/faulty_grab.h"
 
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -14,6 +15,9 @@ namespace grab::test {
 namespace {
 
 constexpr const char* kFailed = "failed ";
+
+/// The grab of every test in this program is the one with fault points, unless GRAB names another.
+[[maybe_unused]] const int kGrabIsNamed = ::setenv("GRAB", FAULTY_GRAB_PATH, 0);
 
 }  // namespace
 
