@@ -13,6 +13,7 @@
 namespace grab::bench {
 
 using Nanoseconds = std::int64_t;
+inline constexpr Nanoseconds kMillisecond = 1'000'000;
 
 inline Nanoseconds clock_now() {
   timespec t{};

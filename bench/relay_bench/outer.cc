@@ -12,7 +12,6 @@ namespace grab::bench {
 namespace {
 
 constexpr std::size_t kDroppedKept = 2000;
-constexpr Nanoseconds kMillisecond = 1'000'000;
 
 tl::unexpected<Error> late(const std::string& what) {
   return fail(ErrorKind::kTimeout, what);

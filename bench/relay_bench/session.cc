@@ -26,7 +26,6 @@
 namespace grab::bench {
 namespace {
 
-constexpr Nanoseconds kMillisecond = 1'000'000;
 constexpr Nanoseconds kStartDeadline = 10'000 * kMillisecond;  // the slowest takes 0.3 s
 constexpr Nanoseconds kEndDeadline = 3'000 * kMillisecond;
 constexpr Nanoseconds kKillDeadline = 3'000 * kMillisecond;

@@ -19,7 +19,7 @@ namespace grab::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
-using relay::message::Status;
+using TreeStatus = relay::message::Status;
 
 /// What the command should have at least, before other columns are left out for it.
 constexpr std::size_t kLeastCommand = 12;
@@ -39,22 +39,22 @@ struct Column {
   }
 };
 
-const char* state_name(Status::State state) {
+const char* state_name(TreeStatus::State state) {
   switch (state) {
-    case Status::State::kRunning:
+    case TreeStatus::State::kRunning:
       return "running";
-    case Status::State::kStopped:
+    case TreeStatus::State::kStopped:
       return "stopped";
-    case Status::State::kEnded:
+    case TreeStatus::State::kEnded:
       return "ended";
   }
   return "";
 }
 
 // "ended (2)", "ended (SIGTERM)": the status where it is known.
-std::string state_text(const Status& tree) {
+std::string state_text(const TreeStatus& tree) {
   std::string text = state_name(tree.state);
-  if (tree.state != Status::State::kEnded || !tree.wait_status)
+  if (tree.state != TreeStatus::State::kEnded || !tree.wait_status)
     return text;
   const int status = *tree.wait_status;
   return text + " (" +
@@ -63,16 +63,16 @@ std::string state_text(const Status& tree) {
          ")";
 }
 
-void sort_by_age(std::vector<Status>& trees) {
-  std::sort(trees.begin(), trees.end(), [](const Status& a, const Status& b) {
+void sort_by_age(std::vector<TreeStatus>& trees) {
+  std::sort(trees.begin(), trees.end(), [](const TreeStatus& a, const TreeStatus& b) {
     return std::tie(a.since, a.name, a.pid) < std::tie(b.since, b.name, b.pid);
   });
 }
 
-std::vector<Column> columns_of(const std::vector<Status>& trees, std::int64_t now) {
+std::vector<Column> columns_of(const std::vector<TreeStatus>& trees, std::int64_t now) {
   Column name{"NAME", {}}, pid{"PID", {}, true}, state{"STATE", {}}, since{"SINCE", {}, true, 3},
       viewers{"VIEWERS", {}, true, 2}, size{"SIZE", {}, true, 1}, command{"COMMAND", {}};
-  for (const Status& tree : trees) {
+  for (const TreeStatus& tree : trees) {
     name.cells.push_back(printable(tree.name));
     pid.cells.push_back(std::to_string(tree.pid));
     state.cells.push_back(state_text(tree));
@@ -112,9 +112,9 @@ Json size_json(relay::WindowSize size) {
   return {{"rows", size.rows}, {"columns", size.columns}};
 }
 
-Json tree_json(const Status& tree) {
+Json tree_json(const TreeStatus& tree) {
   Json viewers = Json::array();
-  for (const Status::ViewerInfo& viewer : tree.viewers) {
+  for (const TreeStatus::ViewerInfo& viewer : tree.viewers) {
     viewers.push_back({{"pid", viewer.pid},
                        {"terminal", printable(viewer.terminal)},
                        {"read_only", viewer.read_only},
@@ -156,7 +156,7 @@ std::string duration_text(std::int64_t seconds) {
   return std::to_string(seconds / kDay) + " days";
 }
 
-std::string list_table(std::vector<Status> trees, const Page& page) {
+std::string list_table(std::vector<TreeStatus> trees, const Page& page) {
   if (trees.empty())
     return "no tree is grabbed; grab --tree PID moves one here\n";
   sort_by_age(trees);
@@ -169,10 +169,10 @@ std::string list_table(std::vector<Status> trees, const Page& page) {
   return table;
 }
 
-std::string list_json(std::vector<Status> trees) {
+std::string list_json(std::vector<TreeStatus> trees) {
   sort_by_age(trees);
   Json document = {{"format", 1}, {"trees", Json::array()}};
-  for (const Status& tree : trees)
+  for (const TreeStatus& tree : trees)
     document["trees"].push_back(tree_json(tree));
   return document.dump(2) + "\n";
 }

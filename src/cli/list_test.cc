@@ -20,14 +20,14 @@
 namespace grab::cli {
 namespace {
 
-using relay::message::Status;
+using TreeStatus = relay::message::Status;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
 constexpr std::int64_t kNow = 1'700'000'000;
 
-Status make() {
-  Status tree;
+TreeStatus make() {
+  TreeStatus tree;
   tree.name = "make.4711";
   tree.pid = 4711;
   tree.command = "make -j4 all";
@@ -38,14 +38,14 @@ Status make() {
   return tree;
 }
 
-Status vim() {
-  Status tree;
+TreeStatus vim() {
+  TreeStatus tree;
   tree.name = "vim.9";
   tree.pid = 9;
   tree.command = "vim notes";
   tree.since = kNow - 3 * 24 * 60 * 60;
   tree.size = {50, 132, 0, 0};
-  tree.state = Status::State::kStopped;
+  tree.state = TreeStatus::State::kStopped;
   return tree;
 }
 
@@ -57,8 +57,8 @@ TEST(ListTable, HasALineATreeTheOldestFirst) {
 }
 
 TEST(ListTable, SaysHowATreeHasEnded) {
-  Status tree = make();
-  tree.state = Status::State::kEnded;
+  TreeStatus tree = make();
+  tree.state = TreeStatus::State::kEnded;
   EXPECT_THAT(list_table({tree}, {0, kNow}), HasSubstr("  ended  "));
   tree.wait_status = 2 << 8;
   EXPECT_THAT(list_table({tree}, {0, kNow}), HasSubstr("  ended (2)  "));
@@ -71,9 +71,9 @@ TEST(ListTable, WithoutATreeSaysHowToGetOne) {
 }
 
 TEST(ListTable, FitsTheTerminal) {
-  Status tree = make();
+  TreeStatus tree = make();
   tree.command = std::string(300, 'x');
-  Status wide = vim();
+  TreeStatus wide = vim();
   wide.name = std::string(64, 'n');
   for (std::size_t columns = 3; columns < 200; ++columns) {
     std::istringstream text(list_table({tree, wide}, {columns, kNow}));
@@ -94,7 +94,7 @@ TEST(ListTable, LeavesOutWhatMattersLessWhereThereIsLittleRoom) {
 }
 
 TEST(ListTable, ShowsNoControlBytesOfForeignNames) {
-  Status tree = make();
+  TreeStatus tree = make();
   tree.name = "a\x1b[2J";
   tree.command =
       "b\n\x9b"
@@ -105,8 +105,8 @@ TEST(ListTable, ShowsNoControlBytesOfForeignNames) {
 }
 
 TEST(ListJson, HasEverything) {
-  Status ended = vim();
-  ended.state = Status::State::kEnded;
+  TreeStatus ended = vim();
+  ended.state = TreeStatus::State::kEnded;
   ended.wait_status = SIGKILL;
   EXPECT_EQ(nlohmann::json::parse(list_json({make(), ended})), nlohmann::json::parse(R"({
     "format": 1,
@@ -128,7 +128,7 @@ TEST(ListJson, OfNothingIsAnEmptyList) {
 }
 
 TEST(ListJson, IsValidWhateverTheNamesAre) {
-  Status tree = make();
+  TreeStatus tree = make();
   tree.name = "\xff\x1b";
   tree.command = std::string("a\0\xc3\"\\", 5);
   tree.viewers[0].terminal = "\x9b";

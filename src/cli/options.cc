@@ -23,14 +23,6 @@ struct Command {
 
 bool is_command(std::string_view word);
 
-tl::unexpected<Error> usage(std::string what, std::string hint) {
-  return fail(ErrorKind::kUsage, std::move(what), std::move(hint));
-}
-
-std::string quoted(std::string_view word) {
-  return "\"" + printable(word) + "\"";
-}
-
 // ---- the words that are no options
 
 Status take_pid(const Words& words, Options& options) {
@@ -53,15 +45,16 @@ Status take_pid(const Words& words, Options& options) {
 
 Status take_nothing(const Words& words, Options& /*options*/) {
   if (!words.empty())
-    return usage("grab list takes no name, but " + quoted(words[0]) + " was given",
+    return usage("grab list takes no name, but " + in_quotes(words[0]) + " was given",
                  "it lists every tree");
   return {};
 }
 
 Status take_target(const Words& words, Options& options) {
   if (words.size() > 1) {
-    return usage("more than one tree was named: " + quoted(words[0]) + " and " + quoted(words[1]),
-                 "grab list shows what they are called");
+    return usage(
+        "more than one tree was named: " + in_quotes(words[0]) + " and " + in_quotes(words[1]),
+        "grab list shows what they are called");
   }
   if (!words.empty()) {
     GRAB_TRY(options.target, parse_target(words[0]));
@@ -93,7 +86,7 @@ Status take_target_and_signal(const Words& words, Options& options) {
         kForm);
   }
   if (words.size() > 2)
-    return usage("one signal at a time, but " + quoted(words[2]) + " was given too", kForm);
+    return usage("one signal at a time, but " + in_quotes(words[2]) + " was given too", kForm);
   GRAB_TRY(options.target, parse_target(words[0]));
   GRAB_TRY(options.signo, parse_signal(words[1]));
   return {};
@@ -213,7 +206,7 @@ Status check_together(const Options& options) {
   if (options.json && options.action == Action::kMove)
     return usage("--json goes with --dry-run: it is the plan that is printed as JSON", try_help());
   if (!options.log.empty() && options.log == options.record) {
-    return usage("--log and --record name the same file, " + quoted(options.log),
+    return usage("--log and --record name the same file, " + in_quotes(options.log),
                  "they write differently: give each its own");
   }
   return {};
@@ -249,7 +242,7 @@ bool begins_with_letter(std::string_view word) {
 // A first word that was meant as a command, or as the name of a tree.
 tl::unexpected<Error> unknown_command(const std::string& word) {
   const std::string_view meant = suggestion(word);
-  return usage(quoted(word) + " is neither a process id nor a command",
+  return usage(in_quotes(word) + " is neither a process id nor a command",
                meant.empty()
                    ? "a tree that was moved before is shown by grab attach NAME; " + try_help()
                    : "did you mean grab " + std::string(meant) + "?");
@@ -262,7 +255,7 @@ Result<Options> parse_help(const Words& words) {
   if (words.empty())
     return options;
   if (!is_command(words[0]))
-    return usage("there is no command " + quoted(words[0]), try_help());
+    return usage("there is no command " + in_quotes(words[0]), try_help());
   options.about = find_command(words[0]).action;
   return options;
 }

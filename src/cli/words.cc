@@ -20,14 +20,6 @@ namespace {
 constexpr const char* kKeyForm = "write it as ^\\ or ^a, or none";
 constexpr const char* kSignalForm = "kill -l lists them: TERM, SIGTERM and 15 are the same one";
 
-tl::unexpected<Error> usage(std::string what, std::string hint = try_help()) {
-  return fail(ErrorKind::kUsage, std::move(what), std::move(hint));
-}
-
-std::string quoted(std::string_view word) {
-  return "\"" + printable(word) + "\"";
-}
-
 std::optional<int> to_int(std::string_view digits) {
   int number = 0;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
@@ -123,6 +115,14 @@ std::string try_help(std::string_view command) {
   return "try grab " + std::string(command) + (command.empty() ? "" : " ") + "--help";
 }
 
+tl::unexpected<Error> usage(std::string what, std::string hint) {
+  return fail(ErrorKind::kUsage, std::move(what), std::move(hint));
+}
+
+std::string in_quotes(std::string_view word) {
+  return "\"" + printable(word) + "\"";
+}
+
 bool all_digits(std::string_view word) {
   return !word.empty() &&
          std::all_of(word.begin(), word.end(), [](char c) { return c >= '0' && c <= '9'; });
@@ -132,7 +132,7 @@ Result<pid_t> parse_pid(std::string_view word) {
   if (word.starts_with('-') && all_digits(word.substr(1)))
     return usage(std::string(word) + " is not a process id: they begin at 1");
   if (!all_digits(word))
-    return usage(quoted(word) + " is not a process id: that is a decimal number");
+    return usage(in_quotes(word) + " is not a process id: that is a decimal number");
   long number = 0;
   const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), number);
   if (error != std::errc{} || number > kLargestPid) {
@@ -160,7 +160,7 @@ Result<std::string> parse_name(std::string_view word) {
   Status good = relay::check_name(word);
   if (good)
     return std::string(word);
-  good.error().what = quoted(word) + " cannot be the name of a tree: " + good.error().what;
+  good.error().what = in_quotes(word) + " cannot be the name of a tree: " + good.error().what;
   return tl::unexpected(std::move(good).error());
 }
 
@@ -184,7 +184,7 @@ Result<std::optional<unsigned char>> parse_key(std::string_view word) {
       key = letter ^ 0x40U;
   }
   if (!key)
-    return usage(quoted(word) + " is not a key that can detach: that is a control character",
+    return usage(in_quotes(word) + " is not a key that can detach: that is a control character",
                  kKeyForm);
   if (*key == 0x1B)
     return usage("^[ cannot detach: the arrow keys and function keys begin with it", kKeyForm);
@@ -208,7 +208,7 @@ Result<int> parse_signal(std::string_view word) {
   const std::optional<int> signo =
       named_signal(name.starts_with("SIG") ? std::string_view(name).substr(3) : name);
   if (!signo)
-    return usage("there is no signal " + quoted(word), kSignalForm);
+    return usage("there is no signal " + in_quotes(word), kSignalForm);
   return *signo;
 }
 
@@ -223,7 +223,7 @@ Result<std::string> unescape(std::string_view text) {
     std::string_view rest = text.substr(1);
     const std::optional<char> byte = take_escape(rest);
     if (!byte) {
-      return usage(quoted(text.substr(0, std::min<std::size_t>(text.size(), 2))) +
+      return usage(in_quotes(text.substr(0, std::min<std::size_t>(text.size(), 2))) +
                        " in the text is not an escape such as \\r, \\t or \\x03",
                    "write \\\\ for a backslash, or use --literal");
     }

@@ -24,6 +24,12 @@ inline constexpr double kLongestTimeout = 24.0 * 60 * 60;
 /// "try grab attach --help", a hint; without a command "try grab --help".
 [[nodiscard]] std::string try_help(std::string_view command = {});
 
+/// The error that ends in the usage: kUsage.
+[[nodiscard]] tl::unexpected<Error> usage(std::string what, std::string hint = try_help());
+
+/// The word made safe to print, between double quotes.
+[[nodiscard]] std::string in_quotes(std::string_view word);
+
 [[nodiscard]] bool all_digits(std::string_view word);
 
 [[nodiscard]] Result<pid_t> parse_pid(std::string_view word);

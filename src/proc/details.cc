@@ -25,8 +25,6 @@
 namespace grab::proc {
 namespace {
 
-constexpr unsigned kKernelThread = 0x00200000;  // PF_KTHREAD
-
 bool is_dead(char state) {
   return state == 'Z' || state == 'X';
 }

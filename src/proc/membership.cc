@@ -16,8 +16,6 @@
 namespace grab::proc {
 namespace {
 
-constexpr unsigned kKernelThread = 0x00200000;  // PF_KTHREAD
-
 bool is_gone(const Error& error) {
   return error.kind == ErrorKind::kGone;
 }

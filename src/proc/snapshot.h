@@ -5,6 +5,7 @@
 
 #include <sys/types.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -28,6 +29,9 @@ struct ProcessId {
   friend bool operator==(const ProcessId&, const ProcessId&) = default;
 };
 
+/// In Stat::flags. Source: PF_KTHREAD, include/linux/sched.h.
+inline constexpr unsigned kKernelThread = 0x00200000;
+
 /// The fields of /proc/PID/stat that grab needs. Source: proc_pid_stat(5).
 struct Stat {
   pid_t pid = 0;
@@ -38,7 +42,7 @@ struct Stat {
   pid_t sid = 0;
   dev_t tty = 0;       ///< controlling terminal as makedev() gives it, 0 if none
   pid_t tpgid = -1;    ///< foreground group of that terminal
-  unsigned flags = 0;  ///< PF_*; PF_KTHREAD (0x00200000) marks a kernel thread
+  unsigned flags = 0;  ///< PF_*, as kKernelThread
   int num_threads = 0;
   std::uint64_t start_time = 0;  ///< clock ticks since boot: with pid, an identity
   int exit_code = 0;             ///< wait status of a zombie, where the kernel shows it
@@ -198,5 +202,10 @@ struct Snapshot {
   [[nodiscard]] const Process* find(pid_t pid) const;
   friend bool operator==(const Snapshot&, const Snapshot&) = default;
 };
+
+/// Whether it is one of them: of a lineage, of those who hold a terminal.
+[[nodiscard]] inline bool contains(const std::vector<pid_t>& pids, pid_t pid) {
+  return std::find(pids.begin(), pids.end(), pid) != pids.end();
+}
 
 }  // namespace grab::proc

@@ -5,6 +5,7 @@
 
 #include <sys/socket.h>
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -19,6 +20,11 @@
 #include "relay/protocol.h"
 
 namespace grab::relay {
+
+/// Whether this errno value of a non-blocking call says: later.
+[[nodiscard]] inline bool would_block(int err) {
+  return err == EAGAIN || err == EWOULDBLOCK || err == EINTR;
+}
 
 /// The peer's faults and its end are errors of the call that notices; the connection is of no use
 /// then and is to be closed by destroying it. kGone: the peer has gone.

@@ -6,12 +6,11 @@
 #include <cstring>
 #include <utility>
 
+#include "relay/controls.h"
 #include "relay/core.h"
 
 namespace grab::relay {
 namespace {
-
-constexpr char kEsc = '\x1b';
 
 // Returns how many bytes there was room for.
 std::size_t append(ByteRing& ring, std::string_view bytes) {

@@ -7,10 +7,10 @@
 #include <algorithm>
 #include <utility>
 
+#include "relay/controls.h"
+
 namespace grab::relay {
 namespace {
-
-constexpr char kEsc = '\x1b';
 
 // The key that is pressed together with control: the letter, or the sign, of the caret syntax.
 int code_point(unsigned char key) {

@@ -3,7 +3,7 @@
 
 #include "relay/relay_fixture.h"
 
-namespace grab::relay::testing {
+namespace grab::relay::fixture {
 namespace {
 
 // A group leader that forks a child into its group and waits for `go` to end.
@@ -61,4 +61,4 @@ TEST(Groups, LeavesAGroupAloneThatNobodyVouchesFor) {
 }
 
 }  // namespace
-}  // namespace grab::relay::testing
+}  // namespace grab::relay::fixture

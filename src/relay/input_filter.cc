@@ -8,13 +8,13 @@
 #include <cstring>
 #include <vector>
 
+#include "relay/controls.h"
 #include "relay/emulator.h"
 #include "relay/utf8.h"
 
 namespace grab::relay {
 namespace {
 
-constexpr char kEsc = '\x1b', kShiftOut = '\x0e', kShiftIn = '\x0f';
 constexpr std::size_t kMaxHeld = 1024;        // longer than any control sequence in use
 constexpr unsigned kLargestParameter = 9999;  // libvterm repeats a tab as often as it is told
 constexpr std::size_t kMaxParameters = 16;    // libvterm writes more than these behind its array

@@ -4,12 +4,12 @@
 #include <algorithm>
 #include <cstring>
 
+#include "relay/controls.h"
 #include "relay/utf8.h"
 
 namespace grab::relay {
 namespace {
 
-constexpr char kEsc = '\x1b', kShiftOut = '\x0e', kShiftIn = '\x0f';
 constexpr std::size_t kBlock = 512;
 
 // The size of the SGR or EL sequence at the front; 0 if there is none, or not all of it.

@@ -4,7 +4,7 @@
 
 #include "relay/relay_fixture.h"
 
-namespace grab::relay::testing {
+namespace grab::relay::fixture {
 namespace {
 
 // Root as the child of a parent that reaps it at once, or never.
@@ -149,4 +149,4 @@ TEST(Relay, RemembersHowATreeEndedForAnHourThatNobodyAsks) {
 }
 
 }  // namespace
-}  // namespace grab::relay::testing
+}  // namespace grab::relay::fixture

@@ -37,7 +37,7 @@
 #include "relay/server.h"
 #include "relay/view.h"
 
-namespace grab::relay::testing {
+namespace grab::relay::fixture {
 
 using Clock = std::chrono::steady_clock;
 constexpr auto kDeadline = std::chrono::seconds(20);  // far beyond any test; a hang must not last
@@ -440,4 +440,4 @@ struct TreeTerminal {
   }
 };
 
-}  // namespace grab::relay::testing
+}  // namespace grab::relay::fixture

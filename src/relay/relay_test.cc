@@ -10,7 +10,7 @@
 
 #include "relay/relay_fixture.h"
 
-namespace grab::relay::testing {
+namespace grab::relay::fixture {
 namespace {
 
 using ::testing::AnyOf;
@@ -496,4 +496,4 @@ TEST(Relay, TakesTheModesAgainWhenStoppedAndContinuedFromOutside) {
 }
 
 }  // namespace
-}  // namespace grab::relay::testing
+}  // namespace grab::relay::fixture

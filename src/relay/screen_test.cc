@@ -25,14 +25,14 @@ struct Terminal {
   ScreenTracker modes;
 };
 
-std::string after(std::string_view bytes) {
+std::string text_after(std::string_view bytes) {
   return Terminal().feed(bytes).screen.text();
 }
 
 TEST(Screen, TellsItsTextWithoutTrailingBlanks) {
-  EXPECT_EQ(after(""), "");
-  EXPECT_EQ(after("one  \r\n\r\n  three\r\n\r\n"), "one\n\n  three\n");
-  EXPECT_EQ(after("\x1b[31mred\x1b[m \xe4\xb8\xad\xe6\x96\x87 e\xcc\x81"),
+  EXPECT_EQ(text_after(""), "");
+  EXPECT_EQ(text_after("one  \r\n\r\n  three\r\n\r\n"), "one\n\n  three\n");
+  EXPECT_EQ(text_after("\x1b[31mred\x1b[m \xe4\xb8\xad\xe6\x96\x87 e\xcc\x81"),
             "red \xe4\xb8\xad\xe6\x96\x87 e\xcc\x81\n");
 }
 
@@ -171,33 +171,33 @@ TEST(Screen, AnswersTheQueriesThatProgramsWaitFor) {
 }
 
 TEST(Screen, IsNotConfusedByWhatLibvtermDoesNotKnow) {
-  EXPECT_EQ(after("\xc2\x9b"
-                  "31mx"),
+  EXPECT_EQ(text_after("\xc2\x9b"
+                       "31mx"),
             "31mx\n")
       << "C1 in UTF-8";
-  EXPECT_EQ(after("\x1b[bx"), "x\n") << "nothing to repeat";
-  EXPECT_EQ(after("-\x1b[3b"), "----\n");
-  EXPECT_EQ(after("a\x1b[sbc\x1b[uB"), "aBc\n");
-  EXPECT_EQ(after("\x1b(0lqk\x1b(Bq"), "\xe2\x94\x8c\xe2\x94\x80\xe2\x94\x90q\n");
-  EXPECT_EQ(after("\x1b]0;no\ntext\x07"
-                  "here"),
+  EXPECT_EQ(text_after("\x1b[bx"), "x\n") << "nothing to repeat";
+  EXPECT_EQ(text_after("-\x1b[3b"), "----\n");
+  EXPECT_EQ(text_after("a\x1b[sbc\x1b[uB"), "aBc\n");
+  EXPECT_EQ(text_after("\x1b(0lqk\x1b(Bq"), "\xe2\x94\x8c\xe2\x94\x80\xe2\x94\x90q\n");
+  EXPECT_EQ(text_after("\x1b]0;no\ntext\x07"
+                       "here"),
             "here\n")
       << "a newline in a title";
-  EXPECT_EQ(after("a\xe4\xb8"
-                  "b\xff"
-                  "c"),
+  EXPECT_EQ(text_after("a\xe4\xb8"
+                       "b\xff"
+                       "c"),
             "a\xef\xbf\xbd"
             "b\xef\xbf\xbd"
             "c\n");
-  EXPECT_EQ(after("main\x1b[?1049halternate\x1b"
-                  "cnew"),
+  EXPECT_EQ(text_after("main\x1b[?1049halternate\x1b"
+                       "cnew"),
             "new\n")
       << "reset";
 }
 
 TEST(Screen, ControlCharactersInASequenceThatBreaksOffAreCarriedOut) {
-  EXPECT_EQ(after("one\x1b[3\r\n\x1b[mtwo"), "one\ntwo\n");
-  EXPECT_EQ(after("\x1b)0\x1b[3\x0e\x1b[mq"), "\xe2\x94\x80\n");
+  EXPECT_EQ(text_after("one\x1b[3\r\n\x1b[mtwo"), "one\ntwo\n");
+  EXPECT_EQ(text_after("\x1b)0\x1b[3\x0e\x1b[mq"), "\xe2\x94\x80\n");
 }
 
 TEST(Screen, SurvivesMoreParametersThanLibvtermHasRoomFor) {
@@ -205,7 +205,8 @@ TEST(Screen, SurvivesMoreParametersThanLibvtermHasRoomFor) {
   for (int i = 0; i < 60; ++i)
     many += i % 2 == 0 ? ";1" : ":1";
   for (const std::string final : {"H", "m", "h", "r", "b", "$p", " q"})
-    EXPECT_EQ(after("\x1b[" + many + final + "\x1b[?" + many + final + "\x1b[m\x1b[Hx")[0], 'x');
+    EXPECT_EQ(text_after("\x1b[" + many + final + "\x1b[?" + many + final + "\x1b[m\x1b[Hx")[0],
+              'x');
   Terminal tree, viewer;
   tree.feed("\x1b[1;2;3;4;5;7;8;9m\x1b[38;2;1;2;3m\x1b[48;2;4;5;6mx");
   viewer.feed(tree.paint());
@@ -234,7 +235,7 @@ TEST(Screen, OfALongTextTheEndIsLeft) {
   std::string end;
   for (int i = 4'977; i < 5'000; ++i)
     end += "line " + std::to_string(i) + "\n";
-  EXPECT_EQ(after(text), end);
+  EXPECT_EQ(text_after(text), end);
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include <utility>
 #include <variant>
 
+#include "relay/connection.h"
 #include "relay/pts.h"
 #include "relay/viewer_terminal.h"
 
@@ -31,10 +32,6 @@ constexpr std::uint64_t kGreetingMs = 2000;
 constexpr std::uint64_t kStarvedMs = 50;
 // Nobody can type a key in the knowledge of what a program has set since.
 constexpr std::uint64_t kModesKeepMs = 2;
-
-bool would_block(int err) {
-  return err == EAGAIN || err == EWOULDBLOCK || err == EINTR;
-}
 
 std::uint64_t now_us() {
   using namespace std::chrono;

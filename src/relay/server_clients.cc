@@ -10,6 +10,7 @@
 #include <utility>
 #include <variant>
 
+#include "relay/connection.h"
 #include "relay/pts.h"
 #include "relay/server.h"
 
@@ -18,10 +19,6 @@ namespace {
 
 // A tree's typed bytes are bounded; so is what waits to be typed.
 constexpr std::size_t kMaxText = std::size_t{1024} * 1024;
-
-bool would_block(int err) {
-  return err == EAGAIN || err == EWOULDBLOCK || err == EINTR;
-}
 
 UniqueFd open_spare() {
   return UniqueFd(::open("/dev/null", O_RDONLY | O_CLOEXEC));

@@ -6,18 +6,16 @@
 #include <cstring>
 #include <span>
 
+#include "relay/controls.h"
 #include "relay/queries.h"
 #include "relay/utf8.h"
 
 namespace grab::relay {
 namespace {
 
-constexpr unsigned char kEsc = 0x1b;
 constexpr unsigned char kBell = 0x07;
 constexpr unsigned char kCancel = 0x18;
 constexpr unsigned char kSubstitute = 0x1a;
-constexpr unsigned char kShiftOut = 0x0e;
-constexpr unsigned char kShiftIn = 0x0f;
 
 struct Mode {
   unsigned number;
@@ -77,7 +75,7 @@ void ScreenTracker::follow(std::string_view bytes) {
   std::size_t i = 0;
   while (i < bytes.size()) {
     if (state_ == State::kText) {
-      const std::size_t escape = std::min(bytes.find(static_cast<char>(kEsc), i), bytes.size());
+      const std::size_t escape = std::min(bytes.find(kEsc, i), bytes.size());
       follow_shifts(bytes.substr(i, escape - i));
       if (escape == bytes.size())
         break;
@@ -119,7 +117,7 @@ void ScreenTracker::sequence_byte(unsigned char byte) {
     state_ = State::kText;
   } else if (byte == kEsc) {
     if (!in_string) {
-      pending_.assign(1, static_cast<char>(kEsc));
+      pending_.assign(1, kEsc);
       pending_begin_ = followed_ - 1;
     }
     state_ = in_string ? State::kStringEscape : State::kEscape;
@@ -127,7 +125,7 @@ void ScreenTracker::sequence_byte(unsigned char byte) {
   } else if (state_ == State::kStringEscape) {
     // ESC \ ends the string; ESC and anything else ends it too and is a sequence of its own.
     finish_string();
-    pending_ = {static_cast<char>(kEsc), static_cast<char>(byte)};
+    pending_ = {kEsc, static_cast<char>(byte)};
     pending_begin_ = followed_ - 2;
     state_ = State::kEscape;
     escape_byte(byte);
@@ -497,7 +495,7 @@ std::string ScreenTracker::charsets() const {
       out += {'\x1b', static_cast<char>('(' + i), charsets_[i]};
   }
   if (shift_ == 1)
-    out += static_cast<char>(kShiftOut);
+    out += kShiftOut;
   else if (shift_ != 0)
     out += shift_ == 2 ? "\x1bn" : "\x1bo";
   if (single_shift_ != 0)

@@ -22,10 +22,6 @@ constexpr int kForEver = -1;
 constexpr int kPauseLimitMs = 500;  // for a relay that is stopped; it needs microseconds
 constexpr std::array kWatchedSignals = {SIGWINCH, SIGTERM, SIGHUP, SIGINT, SIGTSTP};
 
-bool would_block(int err) {
-  return err == EAGAIN || err == EWOULDBLOCK || err == EINTR;
-}
-
 // Signals as something to poll; those that were ignored when grab was started (nohup) stay so.
 class SignalWatch {
  public:

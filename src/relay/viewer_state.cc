@@ -8,7 +8,7 @@
 namespace grab::relay {
 namespace {
 
-constexpr std::string_view kCancel = "\x18", kEndOfString = "\x1b\\";
+constexpr std::string_view kCancelString = "\x18", kEndOfString = "\x1b\\";
 constexpr std::string_view kStringBegins = "]PX^_";  // behind ESC
 
 bool is_continuation(char byte) {
@@ -71,7 +71,7 @@ std::string_view ViewerState::next_bytes(const TreeOutput& output) {
 void ViewerState::skip(const TreeOutput::Query& query, const TreeOutput& output) {
   remember_modes(output, position);
   if (!modes_.between_sequences())
-    inserts_.push_front({position, std::string(kCancel), 0});
+    inserts_.push_front({position, std::string(kCancelString), 0});
   position = query.end;
 }
 
@@ -125,7 +125,7 @@ void ViewerState::show_line(const std::string& line, const TreeOutput& output) {
   if (!there.between_sequences() && (at_end || modes_at_ < at)) {
     const std::string begun(there.unfinished());
     const bool string = begun.size() > 1 && kStringBegins.find(begun[1]) != kStringBegins.npos;
-    bytes.insert(0, string ? kEndOfString : kCancel);
+    bytes.insert(0, string ? kEndOfString : kCancelString);
     if (at_end)
       bytes += begun;
   }
@@ -208,7 +208,7 @@ void ViewerState::draw(TreeOutput& output, bool fits) {
   if (fits && position == output.end())
     own_ += modes_.unfinished();
   else if (!modes_.between_sequences())
-    modes_.follow(kCancel);  // it is not shown what has begun
+    modes_.follow(kCancelString);  // it is not shown what has begun
   modes_at_ = position;
   if (fits)
     showing = Showing::kRaw;

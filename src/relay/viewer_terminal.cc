@@ -15,7 +15,7 @@
 namespace grab::relay {
 namespace {
 
-constexpr int kOpenFlags = O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC;
+constexpr int kTerminalFlags = O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC;
 
 // A description of our own of the terminal that `fd` is; invalid if it is none or cannot be opened.
 //
@@ -26,7 +26,7 @@ UniqueFd reopen_terminal(int fd) {
   struct stat given {};
   if (::ttyname_r(fd, name.data(), name.size()) != 0 || ::fstat(fd, &given) != 0)
     return {};
-  UniqueFd opened(::open(name.data(), kOpenFlags));
+  UniqueFd opened(::open(name.data(), kTerminalFlags));
   struct stat found {};
   if (!opened.valid() || ::fstat(opened.get(), &found) != 0 || found.st_rdev != given.st_rdev)
     return {};
@@ -45,7 +45,7 @@ Result<Viewer> open_viewer() {
     if (UniqueFd terminal = reopen_terminal(fd); terminal.valid())
       return Viewer{std::move(terminal)};
   }
-  UniqueFd terminal(::open("/dev/tty", kOpenFlags));
+  UniqueFd terminal(::open("/dev/tty", kTerminalFlags));
   if (!terminal.valid())
     return fail(ErrorKind::kRefused, "grab has no terminal to show the tree on",
                 "run it in a terminal, or with --detached");

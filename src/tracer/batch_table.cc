@@ -32,10 +32,6 @@ Overload(Visitors...) -> Overload<Visitors...>;
 
 constexpr std::int32_t kAnyResult = -1;
 
-Argument number(std::int64_t value) {
-  return Argument{value, false};
-}
-
 CallName of_fd(const char* what, int fd) {
   return CallName{what, fd};
 }

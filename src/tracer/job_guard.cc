@@ -36,7 +36,7 @@ using Clock = std::chrono::steady_clock;
 constexpr const char* kName = "grab-jobs";
 constexpr int kGiveWay = SIGUSR1;
 constexpr milliseconds kAside{500};  // another grab has begun by then, or will not
-constexpr milliseconds kMoment{10};
+constexpr milliseconds kBetweenLooks{10};
 constexpr milliseconds kSeizeLimit{5000};  // nobody is held for so long
 constexpr int kWatchedCalls = 2000;        // a program that begins to read does so before
 constexpr int kFrontFd = STDERR_FILENO + 1;
@@ -438,7 +438,7 @@ void stand_aside(const Guarding& guarding, dev_t terminal) {
     }
     if (!is_there)
       return;
-    sleep_for(kMoment);
+    sleep_for(kBetweenLooks);
   }
 }
 

@@ -15,10 +15,6 @@ namespace {
 using proc::Process;
 using proc::Snapshot;
 
-bool contains(const std::vector<pid_t>& pids, pid_t pid) {
-  return std::find(pids.begin(), pids.end(), pid) != pids.end();
-}
-
 /// Whatever group they are in: one that an unfinished move has taken along is of the job, too.
 std::vector<pid_t> children_of_job(const Snapshot& snapshot, pid_t parent) {
   std::vector<pid_t> children;
@@ -106,9 +102,9 @@ TellShell decide_for_script(const Snapshot& snapshot, const Process& script, Tel
 
 TellShell decide_for_leader(const Snapshot& snapshot, const Process& parent, const Process& root,
                             TellShell tell) {
-  const bool left_before = contains(snapshot.earlier_ptmx_keepers, parent.stat.pid);
+  const bool left_before = proc::contains(snapshot.earlier_ptmx_keepers, parent.stat.pid);
   // xterm, started in a terminal, has what else makes an interactive shell.
-  if (!left_before && !contains(snapshot.old_ptmx_keepers, parent.stat.pid)) {
+  if (!left_before && !proc::contains(snapshot.old_ptmx_keepers, parent.stat.pid)) {
     if (is_shell_left_behind(parent, root) && is_traceable(parent, snapshot.self)) {
       tell.guard = !forgets_at_once(parent);
       return tell_again(tell);
@@ -116,7 +112,8 @@ TellShell decide_for_leader(const Snapshot& snapshot, const Process& parent, con
     tell.why = "its parent " + name_of(parent) + " does not hold its terminal";
     return tell;
   }
-  if (!is_traceable(parent, snapshot.self) || contains(snapshot.self.lineage, parent.stat.pid)) {
+  if (!is_traceable(parent, snapshot.self) ||
+      proc::contains(snapshot.self.lineage, parent.stat.pid)) {
     tell.why = name_of(parent) + ", which holds the old terminal, cannot be told";
     return tell;
   }

@@ -15,10 +15,6 @@ namespace {
 using arch::Argument;
 using arch::Call;
 
-Argument number(std::int64_t value) {
-  return Argument{value, false};
-}
-
 /// A table that makes one call, stops, and otherwise ends as `otherwise` says.
 arch::CallTable one_call(Call call, std::optional<Call> otherwise, pid_t pid, pid_t tid,
                          std::uint64_t mask) {

@@ -15,6 +15,11 @@ namespace grab::tracer {
 /// No call returns this: what it returns is then told at the stop.
 inline constexpr std::int32_t kNeverReturned = std::numeric_limits<std::int32_t>::min();
 
+/// An argument that is the value itself, and no address in the table's data.
+inline arch::Argument number(std::int64_t value) {
+  return arch::Argument{value, false};
+}
+
 /// Memory of the process for a table that the vDSO has no room for.
 struct Page {
   std::uint64_t address = 0;

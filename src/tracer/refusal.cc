@@ -16,10 +16,6 @@ using proc::Snapshot;
 
 constexpr unsigned kKernelThread = 0x00200000;  // PF_KTHREAD, include/linux/sched.h
 
-bool contains(const std::vector<pid_t>& pids, pid_t pid) {
-  return std::find(pids.begin(), pids.end(), pid) != pids.end();
-}
-
 Status check_self(const Snapshot& snapshot) {
   for (const Process& process : snapshot.processes) {
     const std::string name = name_of(process);
@@ -29,12 +25,12 @@ Status check_self(const Snapshot& snapshot) {
       return fail(ErrorKind::kRefused, name + " is grab itself",
                   "name the process that is to be moved");
     }
-    if (contains(lineage, pid)) {
+    if (proc::contains(lineage, pid)) {
       return fail(ErrorKind::kRefused,
                   name + " is an ancestor of grab, which it would stop with itself",
                   "run grab from another terminal");
     }
-    if (contains(snapshot.self.terminal_keepers, pid)) {
+    if (proc::contains(snapshot.self.terminal_keepers, pid)) {
       return fail(ErrorKind::kRefused, name + " holds the terminal that grab shows the tree on",
                   "run grab from a terminal that " + name + " does not hold");
     }

@@ -15,7 +15,7 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-TestSnapshot a_job() {
+TestSnapshot a_job_of_two() {
   TestSnapshot snapshot;
   snapshot.add(200, kShell, 200);
   snapshot.add(201, 200, 200, "cc1");
@@ -35,7 +35,7 @@ class RefusalTest : public testing::TestWithParam<Refusal> {};
 
 TEST_P(RefusalTest, SaysWhoAndWhyAndWhatWouldHelp) {
   const Refusal& refusal = GetParam();
-  TestSnapshot snapshot = a_job();
+  TestSnapshot snapshot = a_job_of_two();
   ASSERT_TRUE(check_movable(snapshot.value, {.whole_tree = true}));
   refusal.make(snapshot);
   const Status status = check_movable(snapshot.value, {.whole_tree = true});
@@ -116,20 +116,20 @@ INSTANTIATE_TEST_SUITE_P(Each, RefusalTest, testing::ValuesIn(refusals()),
                          [](const auto& of) { return std::string(of.param.name); });
 
 TEST(CheckMovable, RootMayWhatAUserMayNot) {
-  TestSnapshot snapshot = a_job();
+  TestSnapshot snapshot = a_job_of_two();
   snapshot.value.self.euid = 0;
   snapshot.value.self.yama_scope = 2;
   EXPECT_TRUE(check_movable(snapshot.value, {.whole_tree = true}));
 }
 
 TEST(CheckMovable, ForceTriesInSpiteOfAFilter) {
-  TestSnapshot snapshot = a_job();
+  TestSnapshot snapshot = a_job_of_two();
   snapshot.of(201).status.seccomp = 2;
   EXPECT_TRUE(check_movable(snapshot.value, {.whole_tree = true, .force = true}));
 }
 
 TEST(CheckMovable, ForceStdioNeedsNoTerminal) {
-  TestSnapshot snapshot = a_job();
+  TestSnapshot snapshot = a_job_of_two();
   snapshot.value.old_terminal = {};
   for (proc::Process& process : snapshot.value.processes)
     process.stat.tty = 0;
@@ -137,19 +137,19 @@ TEST(CheckMovable, ForceStdioNeedsNoTerminal) {
 }
 
 TEST(CheckMovable, AZombieHasNeitherVdsoNorOwner) {
-  TestSnapshot snapshot = a_job();
+  TestSnapshot snapshot = a_job_of_two();
   snapshot.add_zombie(202, 200, 200);
   EXPECT_TRUE(check_movable(snapshot.value, {.whole_tree = true}));
 }
 
 TEST(CheckMovable, WhatOurOwnTracerHoldsIsNotTracedByAnother) {
-  TestSnapshot snapshot = a_job();
+  TestSnapshot snapshot = a_job_of_two();
   snapshot.of(201).status.tracer = kGrab;
   EXPECT_TRUE(check_movable(snapshot.value, {.whole_tree = true}));
 }
 
 TEST(CheckMovable, OneProcessMustBeAloneOnItsTerminal) {
-  TestSnapshot snapshot = a_job();
+  TestSnapshot snapshot = a_job_of_two();
   Status status = check_movable(snapshot.value, {});
   ASSERT_FALSE(status);
   EXPECT_EQ(status.error().kind, ErrorKind::kRefused);
@@ -203,7 +203,7 @@ TEST(FreeDescriptors, AreNotThoseThatAreOpenedAgain) {
 }
 
 TEST(Room, OfASharedTableIsCountedForAllThatShareIt) {
-  TestSnapshot snapshot = a_job();
+  TestSnapshot snapshot = a_job_of_two();
   snapshot.of(201).fd_table_of = 200;
   // 0-2 are in use; the first lends six, the second four more.
   for (proc::Process& process : snapshot.value.processes)

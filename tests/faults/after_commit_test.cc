@@ -72,13 +72,13 @@ TEST_P(AfterTheCommit, AFailureIsToldAndTheTreeIsMovedAndASecondGrabMakesItWhole
   std::cout << steps.names.size() << " steps failed behind the commit\n";
 }
 
-const Kind kKinds[] = {
+const Kind kCommitted[] = {
     {"JobOfTwo", "sh -c 'tracee_zoo echo-lines; :'"},
     {"LoginShell", "tracee_zoo echo-lines", "--keep-stopped", kShellLine, "\x1a", kShellLine, true},
     {"LeaderWithCompanion", "set +m; tracee_zoo catch-and-wait USR1 &", "", kShellLine, "\r",
      kShellLine, true},
 };
-INSTANTIATE_TEST_SUITE_P(Of, AfterTheCommit, testing::ValuesIn(kKinds),
+INSTANTIATE_TEST_SUITE_P(Of, AfterTheCommit, testing::ValuesIn(kCommitted),
                          [](const auto& kind) { return kind.param.name; });
 
 class Telling : public GrabTest, public testing::WithParamInterface<Kind> {};

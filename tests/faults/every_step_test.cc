@@ -18,7 +18,7 @@
 namespace grab::test {
 namespace {
 
-constexpr const char* kContainer = "Container";
+constexpr const char* kContainerName = "Container";
 constexpr const char* kCommit = "commit@#1";  // the last step of which nothing is left behind
 
 /// Looking is the same code for every process and descriptor: of its steps the first, the last and
@@ -60,7 +60,7 @@ testing::AssertionResult says_what_failed(const FaultyGrab& grab) {
 }
 
 TEST_P(EveryStep, ThatFailsLeavesTheTreeAsItWasAndIsNamed) {
-  if (GetParam().name == kContainer && !can_make_containers())
+  if (GetParam().name == kContainerName && !can_make_containers())
     GTEST_SKIP() << "this system lets this user make no container";
   auto tree = std::make_unique<Tree>(GetParam());
   std::vector<std::string> steps;
@@ -72,7 +72,7 @@ TEST_P(EveryStep, ThatFailsLeavesTheTreeAsItWasAndIsNamed) {
     ASSERT_TRUE(grab.has_failed_step()) << grab.said();
     ASSERT_TRUE(tree->is_as(before));
     steps = chosen(grab.steps());
-    if (GetParam().name == kContainer)  // InContainer.WhereRootCannotLeave...
+    if (GetParam().name == kContainerName)  // InContainer.WhereRootCannotLeave...
       std::erase_if(steps, [](const auto& step) { return step.starts_with("commit@"); });
     steps.emplace_back(kCommit);
   }
@@ -115,7 +115,7 @@ const Kind kKinds[] = {
     {"LeaderWithCompanion", "set +m; tracee_zoo catch-and-wait USR1 &", "", kShellLine, "\r",
      kShellLine, true},
     {"ClientOfAServer", "tracee_zoo client-of-server"},
-    {kContainer, kUnshare + "tracee_zoo echo-lines"},
+    {kContainerName, kUnshare + "tracee_zoo echo-lines"},
 };
 
 INSTANTIATE_TEST_SUITE_P(Of, EveryStep, testing::ValuesIn(kKinds),

@@ -14,7 +14,7 @@
 namespace grab::test {
 namespace {
 
-constexpr const char* kFailed = "failed ";
+constexpr const char* kFailedWord = "failed ";
 
 /// The grab of every test in this program is the one with fault points, unless GRAB names another.
 [[maybe_unused]] const int kGrabIsNamed = ::setenv("GRAB", FAULTY_GRAB_PATH, 0);
@@ -65,14 +65,15 @@ bool FaultyGrab::said_one_sentence() const {
 
 bool FaultyGrab::has_failed_step() const {
   const std::string log = read_file(log_);
-  return log.rfind(kFailed, 0) == 0 || log.find(std::string("\n") + kFailed) != std::string::npos;
+  return log.rfind(kFailedWord, 0) == 0 ||
+         log.find(std::string("\n") + kFailedWord) != std::string::npos;
 }
 
 std::vector<std::string> FaultyGrab::steps() const {
   std::istringstream in(read_file(log_));
   std::vector<std::string> steps;
   std::set<std::string> known;
-  for (std::string line; std::getline(in, line) && line.rfind(kFailed, 0) != 0;) {
+  for (std::string line; std::getline(in, line) && line.rfind(kFailedWord, 0) != 0;) {
     if (known.insert(line).second)
       steps.push_back(line);
   }

@@ -18,8 +18,6 @@ namespace {
 using testing::AllOf;
 using testing::HasSubstr;
 
-constexpr int kFailed = 125;
-
 class Containers : public GrabTest {
  protected:
   void SetUp() override {

@@ -23,8 +23,6 @@ using testing::StartsWith;
 
 class Hostile : public GrabTest {};
 
-constexpr int kFailed = 125;
-
 TEST_F(Hostile, NamesThatLookLikeOtherFieldsOrCommandTheTerminalDoNoHarm) {
   // In /proc/PID/stat the name stands between parentheses, before the fields that are read.
   for (const std::string name : {") S 1 1 1 1 1", "a)(b) R 2 ((", "two\nlines", "\x1b[31mred\x07",

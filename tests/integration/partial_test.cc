@@ -18,8 +18,6 @@ using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
 
-constexpr int kPermission = 126;
-
 class Partial : public GrabTest {
  protected:
   void SetUp() override {

@@ -26,16 +26,12 @@ using testing::StartsWith;
 
 constexpr int kUsage = 2;
 constexpr int kTimedOut = 124;
-constexpr int kFailed = 125;
-constexpr int kPermission = 126;
 constexpr int kNoProcess = 127;
 
 class Refusals : public GrabTest {};
 
-using Outcome = SecondTerminal::Outcome;
-
 // One sentence for people, perhaps with one hint, and no more.
-testing::AssertionResult is_one_sentence(const Outcome& outcome) {
+testing::AssertionResult is_one_sentence(const SecondTerminal::Outcome& outcome) {
   static const std::regex form("grab: [^\r\n]+\r\n(hint: [^\r\n]+\r\n)?");
   if (std::regex_match(std::regex_replace(outcome.text, std::regex("\x1b\\[\\?2004[hl]\r?"), ""),
                        form))
@@ -43,7 +39,7 @@ testing::AssertionResult is_one_sentence(const Outcome& outcome) {
   return testing::AssertionFailure() << "not one sentence and a hint:\n" << outcome.text;
 }
 
-void expect_refused(const Outcome& outcome, int status, const std::string& word) {
+void expect_refused(const SecondTerminal::Outcome& outcome, int status, const std::string& word) {
   EXPECT_EQ(outcome.status, status) << outcome.text;
   EXPECT_TRUE(is_one_sentence(outcome));
   EXPECT_THAT(outcome.text, HasSubstr(word));

@@ -57,10 +57,10 @@ const std::map<std::string, std::function<void(Shell&)>>& endings() {
   return ways;
 }
 
-using Case = std::tuple<std::string, std::string, std::string>;
+using WordsCase = std::tuple<std::string, std::string, std::string>;
 
-std::vector<Case> all_cases() {
-  std::vector<Case> cases;
+std::vector<WordsCase> uncommon_cases() {
+  std::vector<WordsCase> cases;
   for (const auto& [shell, situations] : vocabulary()) {
     for (const auto& [situation, words] : situations) {
       for (const auto& [ending, way] : endings()) {
@@ -79,7 +79,7 @@ std::vector<Case> all_cases() {
   return cases;
 }
 
-class UncommonShell : public GrabTest, public testing::WithParamInterface<Case> {
+class UncommonShell : public GrabTest, public testing::WithParamInterface<WordsCase> {
  protected:
   void SetUp() override {
     GrabTest::SetUp();
@@ -88,9 +88,11 @@ class UncommonShell : public GrabTest, public testing::WithParamInterface<Case> 
   }
 };
 
-INSTANTIATE_TEST_SUITE_P(Of, UncommonShell, testing::ValuesIn(all_cases()), [](const auto& of) {
-  return std::get<0>(of.param) + "_" + std::get<1>(of.param) + "_" + std::get<2>(of.param);
-});
+INSTANTIATE_TEST_SUITE_P(Of, UncommonShell, testing::ValuesIn(uncommon_cases()),
+                         [](const auto& of) {
+                           return std::get<0>(of.param) + "_" + std::get<1>(of.param) + "_" +
+                                  std::get<2>(of.param);
+                         });
 
 std::string with(std::string text, const std::string& word, const std::string& value) {
   if (const auto at = text.find(word); at != std::string::npos)

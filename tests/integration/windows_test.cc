@@ -23,7 +23,7 @@ namespace {
 using testing::HasSubstr;
 using testing::Not;
 
-constexpr const char* kJob = "tracee_zoo catch HUP TERM INT QUIT CONT";
+constexpr const char* kCatcher = "tracee_zoo catch HUP TERM INT QUIT CONT";
 
 std::string why_missing(const std::vector<std::string>& programs) {
   for (const std::string& program : programs) {
@@ -95,7 +95,7 @@ class Window : public GrabTest {
 
   /// Starts the job in the window; it waits for a line.
   pid_t start_job() {
-    type(program_folder() + "/" + kJob + "\r");
+    type(program_folder() + "/" + kCatcher + "\r");
     const pid_t pid = first_->wait_for_program("tracee_zoo");
     EXPECT_TRUE(wait_until([&] { return waits_for_a_line(pid); }));
     return pid;
@@ -157,7 +157,7 @@ class Connection : public GrabTest {
     first_->run(server_->login() + "\"exec env PS1='far> ' PATH=" + program_folder() +
                 ":/usr/bin:/bin bash --norc -i\"");
     ASSERT_TRUE(first_->expect("2004hfar> ")) << all_transcripts();
-    first_->run(kJob);
+    first_->run(kCatcher);
     pid_ = static_cast<pid_t>(first_->expect_number("ready "));
     shell_ = read_stat(pid_)->ppid;
   }

@@ -22,7 +22,7 @@
 namespace grab::relay {
 namespace {
 
-constexpr WindowSize kSize = {7, 24, 0, 0};
+constexpr WindowSize kScreenSize = {7, 24, 0, 0};
 
 /// Everything that can be told of a screen. Glyphs are spelled out, blank cells at the end of rows
 /// left out.
@@ -71,8 +71,8 @@ std::vector<std::string> rows_of(const Grid& grid) {
 }
 
 /// The screen's parts, driven here without Screen, so that nothing is left out.
-struct Terminal {
-  Emulator emulator{kSize.rows, kSize.columns};
+struct ShownTerminal {
+  Emulator emulator{kScreenSize.rows, kScreenSize.columns};
   InputFilter filter;
   ScreenTracker modes;
 
@@ -193,7 +193,7 @@ rc::Gen<std::string> streams() {
 /// The cursor is where no terminal has it, but libvterm has: outside of the margins in origin mode,
 /// as after DECRC, which gives terminals the origin mode of DECSC; or it waits with the wrap one
 /// column before the last, where it has drawn a wide glyph that has been erased since.
-bool is_beyond_reach(Terminal& terminal) {
+bool is_beyond_reach(ShownTerminal& terminal) {
   const HiddenState hidden = terminal.emulator.hidden_state();
   const Position at = hidden.cursor;
   const Rect& margins = hidden.margins;
@@ -207,14 +207,15 @@ bool is_beyond_reach(Terminal& terminal) {
 RC_GTEST_PROP(ScreenPaint, ShowsTheSameOnAnotherTerminal, ()) {
   const std::string stream = *streams();
   const std::string before = *streams();
-  Terminal kept;
+  ShownTerminal kept;
   kept.feed(stream);
   RC_PRE(!is_beyond_reach(kept));
   const Picture picture = kept.picture();
-  const std::string paint = paint_screen(kept.emulator, kept.modes, kSize, Before::kScrolledAway);
+  const std::string paint =
+      paint_screen(kept.emulator, kept.modes, kScreenSize, Before::kScrolledAway);
   RC_ASSERT(kept.picture() == picture);
 
-  Terminal viewer;
+  ShownTerminal viewer;
   viewer.feed(before);
   viewer.feed(viewer.modes.undo());
   viewer.feed(paint);
@@ -270,7 +271,7 @@ rc::Gen<std::string> long_texts() {
 }
 
 /// Feeds it line by line to one that parses everything.
-void feed_line_by_line(Terminal& terminal, std::string_view bytes) {
+void feed_line_by_line(ShownTerminal& terminal, std::string_view bytes) {
   while (!bytes.empty()) {
     const std::size_t end = std::min(bytes.find('\n'), bytes.size() - 1) + 1;
     terminal.feed(bytes.substr(0, end));
@@ -288,8 +289,8 @@ void feed_in_pieces(Screen& screen, std::string_view bytes, std::size_t size) {
 }
 
 RC_GTEST_PROP(ScreenCut, IsNotSeen, ()) {
-  Screen cut(kSize);
-  Terminal uncut;
+  Screen cut(kScreenSize);
+  ShownTerminal uncut;
   const auto same = [&](WindowSize size) {
     return cut.paint(uncut.modes, size) ==
            paint_screen(uncut.emulator, uncut.modes, size, Before::kScrolledAway);
@@ -299,7 +300,7 @@ RC_GTEST_PROP(ScreenCut, IsNotSeen, ()) {
     const std::string stream = *streams() + *long_texts() + *streams();
     feed_in_pieces(cut, stream, *rc::gen::element<std::size_t>(100, 1100, 5000, 100'000));
     feed_line_by_line(uncut, stream);
-    RC_ASSERT(same(kSize));
+    RC_ASSERT(same(kScreenSize));
     const WindowSize size = {*rc::gen::inRange<unsigned short>(1, 12),
                              *rc::gen::inRange<unsigned short>(1, 40), 0, 0};
     cut.resize(size);
@@ -315,7 +316,7 @@ TEST(ScreenCut, LeavesOutWhatHasScrolledAway) {
     text += "\x1b[3" + std::to_string(i % 8) + "mline " + std::to_string(i) + "\x1b[K\r\n";
   ASSERT_EQ(run_size(text), text.size());
   ASSERT_EQ(run_size(text + "\x1b[2J"), text.size());
-  const std::size_t tail = tail_begin(text, kSize.rows);
+  const std::size_t tail = tail_begin(text, kScreenSize.rows);
   EXPECT_EQ(text.substr(tail), text.substr(text.find("\r\n\x1b[36mline 94"))) << text.substr(tail);
   EXPECT_EQ(styles_of(text.substr(0, tail)).substr(0, 10), "\x1b[30m\x1b[31m");
   EXPECT_EQ(styles_of("\x1b[31ma\x1b[Kb\x1b[m\x1b[1mc"), "\x1b[m\x1b[1m");
@@ -323,7 +324,7 @@ TEST(ScreenCut, LeavesOutWhatHasScrolledAway) {
 
 RC_GTEST_PROP(ScreenFeed, MayBeCutAnywhere, ()) {
   const std::string stream = *streams();
-  Terminal whole, pieces;
+  ShownTerminal whole, pieces;
   whole.feed(stream);
   for (const char byte : stream)
     pieces.feed(std::string_view(&byte, 1));
@@ -334,14 +335,14 @@ RC_GTEST_PROP(ScreenFeed, MayBeCutAnywhere, ()) {
 }
 
 RC_GTEST_PROP(ScreenFeed, SurvivesGarbage, (const std::string& garbage)) {
-  Screen screen(kSize);
+  Screen screen(kScreenSize);
   ScreenTracker modes;
   for (const WindowSize size :
        {WindowSize{1, 1, 0, 0}, {0, 0, 0, 0}, {60, 3, 0, 0}, {2, 90, 0, 0}}) {
     screen.feed(garbage);
     modes.follow(garbage);
     screen.resize(size);
-    RC_ASSERT(screen.paint(modes, kSize).size() < 100'000U);
+    RC_ASSERT(screen.paint(modes, kScreenSize).size() < 100'000U);
   }
 }
 

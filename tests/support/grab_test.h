@@ -17,6 +17,9 @@
 
 namespace grab::test {
 
+/// Exit statuses of grab's own.
+inline constexpr int kFailed = 125, kPermission = 126;
+
 /// The program under test: env GRAB, else the one that was built.
 [[nodiscard]] std::string grab_path();
 /// The path of a program in /usr/bin and the like; nothing when it is not installed.

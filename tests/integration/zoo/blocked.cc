@@ -39,10 +39,10 @@ namespace {
 constexpr long kNapNs = 200'000'000;  // long beside a move, short beside a test
 
 std::atomic<bool> released{false};
-thread_local int handled_here = 0;
+thread_local int usr2_here = 0;
 
 void on_usr2(int /*signo*/) {
-  ++handled_here;
+  ++usr2_here;
 }
 
 /// A pair of descriptors: a waiter waits on `in`, a byte written to `out` lets it go.
@@ -261,9 +261,9 @@ Waiter signalled(const char* name, const std::function<void()>& wait) {
   return {name,
           [wait] {
             wait();
-            return handled_here == 1
+            return usr2_here == 1
                        ? std::string()
-                       : "came back with " + std::to_string(handled_here) + " signals handled";
+                       : "came back with " + std::to_string(usr2_here) + " signals handled";
           },
           [](pthread_t thread) { ::pthread_kill(thread, SIGUSR2); }};
 }

@@ -101,7 +101,7 @@ long get_io_events() {
 thread_local int handled_here = 0;
 std::atomic<long> handled{0}, interrupted{0}, wrong{0};
 
-void on_signal(int /*signo*/) {
+void count_signal(int /*signo*/) {
   ++handled_here;
 }
 
@@ -122,7 +122,7 @@ void wait_and_count(const std::function<long()>& wait, bool restarts) {
 
 void install(int signo, int flags) {
   struct sigaction action {};
-  action.sa_handler = on_signal;
+  action.sa_handler = count_signal;
   action.sa_flags = flags;
   must(::sigaction(signo, &action, nullptr), "sigaction");
 }

@@ -20,10 +20,10 @@
 namespace zoo {
 namespace {
 
-volatile sig_atomic_t handled = 0;
+volatile sig_atomic_t usr1_handled = 0;
 
 void on_usr1(int /*signo*/) {
-  handled = handled + 1;
+  usr1_handled = usr1_handled + 1;
 }
 
 std::string numbered_lines(long first, long count) {
@@ -105,7 +105,7 @@ int timed_write(const Args& /*args*/) {
   const int err = errno;
   const std::string result =
       count < 0 ? std::string(std::strerror(err)) : std::to_string(count) + " bytes";
-  say("\nwrite: " + result + ", " + std::to_string(handled) + " signals\n");
+  say("\nwrite: " + result + ", " + std::to_string(usr1_handled) + " signals\n");
   return 0;
 }
 
