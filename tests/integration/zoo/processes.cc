@@ -265,19 +265,28 @@ int own_session(const Args& /*args*/) {
 
 // Under the names by which grab knows tmux's. The server is nobody's descendant and has no
 // controlling terminal, but has this one open by a number that daemons do not have by chance.
+// It is ready when its starter has been waited for, too.
 int client_of_server(const Args& /*args*/) {
+  int gate[2];
+  must(::pipe(gate), "pipe");
   const auto starter = static_cast<pid_t>(must(::fork(), "fork"));
   if (starter == 0) {
     must(::setsid(), "setsid");
     if (must(::fork(), "fork") != 0)
       ::_exit(0);
     must(::prctl(PR_SET_NAME, "tmux: server"), "PR_SET_NAME");
+    ::close(gate[1]);
+    char none = 0;
+    must(::read(gate[0], &none, 1), "read");
+    ::close(gate[0]);
     must(::dup2(STDIN_FILENO, 5), "dup2");
     say_ready();
     ::_exit(serve());
   }
   must(::prctl(PR_SET_NAME, "tmux: client"), "PR_SET_NAME");
   must(::waitpid(starter, nullptr, 0), "waitpid");
+  ::close(gate[0]);
+  ::close(gate[1]);
   for (;;)
     ::pause();
 }
