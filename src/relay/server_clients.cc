@@ -10,6 +10,7 @@
 #include <utility>
 #include <variant>
 
+#include "base/terminal_write.h"
 #include "relay/connection.h"
 #include "relay/pts.h"
 #include "relay/server.h"
@@ -185,8 +186,7 @@ void Server::viewer_has_gone(Client& client) {
   // A shell that was quicker to set its own modes has still found the tree's screen.
   if (!client.left_alone) {
     // A terminal that does not take it can be helped no further.
-    if (::write(client.terminal->fd(), parting.data(), parting.size()) < 0)
-      errno = 0;
+    (void)write_what_fits(client.terminal->fd(), parting);
     client.terminal->restore_modes();
   }
   client.terminal.reset();

@@ -12,6 +12,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/terminal_write.h"
 #include "relay/continue_watch.h"
 #include "relay/viewer_terminal.h"
 
@@ -230,8 +231,7 @@ class View {
     paused_ = true;
     terminal_.give_back();
     // A terminal that does not take it now has nobody who waits for it.
-    if (::write(terminal_.fd(), line.data(), line.size()) < 0)
-      errno = 0;
+    (void)write_what_fits(terminal_.fd(), line);
     stop_impossible_ =
         ViewerTerminal::stop_own_group(continues_) == ViewerTerminal::Stop::kImpossible;
     return come_back();

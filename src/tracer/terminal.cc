@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "base/fault.h"
+#include "base/terminal_write.h"
 #include "base/unique_fd.h"
 #include "tracer/screen_modes.h"
 
@@ -70,7 +71,7 @@ bool await_input(int fd, std::chrono::steady_clock::time_point deadline) {
 ScreenModes ask_modes(int fd, std::string& typed) {
   constexpr std::chrono::seconds kLimit{1};  // emulators take 1 ms, those behind ssh 20-300 ms
   const std::string questions = mode_questions();
-  if (write(fd, questions.data(), questions.size()) != static_cast<ssize_t>(questions.size()))
+  if (write_what_fits(fd, questions) != questions.size())
     return {};
   const auto deadline = std::chrono::steady_clock::now() + kLimit;
   ScreenModes said;
@@ -85,11 +86,6 @@ ScreenModes ask_modes(int fd, std::string& typed) {
   return said;
 }
 
-void write_to_terminal(int fd, const std::string& text) {
-  if (!text.empty())
-    (void)!write(fd, text.data(), text.size());  // where nobody reads it is of no use
-}
-
 void pass_on_screen(int old_fd, int ptmx, const termios2& modes, TerminalKind kind, bool answers) {
   std::string typed;
   ScreenModes said;
@@ -97,10 +93,10 @@ void pass_on_screen(int old_fd, int ptmx, const termios2& modes, TerminalKind ki
     said = ask_modes(old_fd, typed);
   // Those that edit a line leave it to the kernel to add the carriage returns to what they write.
   const bool full_screen = (modes.c_oflag & (OPOST | ONLCR)) != (OPOST | ONLCR);
-  write_to_terminal(old_fd, undo_modes(said, full_screen, kind));
+  (void)write_what_fits(old_fd, undo_modes(said, full_screen, kind));
   const UniqueFd pts(ioctl(ptmx, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC));
-  write_to_terminal(pts.get(), redo_modes(said));
-  write_to_terminal(ptmx, typed);
+  (void)write_what_fits(pts.get(), redo_modes(said));
+  (void)write_what_fits(ptmx, typed);
 }
 
 /// What shells expect. Some (dash, busybox ash) set no modes after a job.
