@@ -40,6 +40,16 @@ Result<void> read_stat(ProcessFiles& files, Stat& stat) {
   return {};
 }
 
+// Kernel: the child of vfork(2) has the address space of its parent until it calls execve(2). That
+// lives on, and what was opened of it does not show as stale -> asked before it is opened: one that
+// has its own then never gets its parent's again. Source: vfork(2), clone(2) CLONE_VM; seen.
+bool has_memory_of_parent(Node& node) {
+  Stat stat;
+  if (node.parent == 0 && !read_stat(node.files, stat))
+    return false;
+  return same_address_space(node.files.speaker(), node.parent != 0 ? node.parent : stat.ppid);
+}
+
 // Empty if that one has ended meanwhile.
 std::string comm_of(pid_t pid) {
   std::string text;
@@ -230,8 +240,9 @@ Result<void> DetailsReader::read(Node& node) {
 
 Result<void> DetailsReader::read_live(Node& node, Details& details) {
   Process& process = details.process;
-  // Before the auxv is read: an execve between the two then shows as memory that is stale.
   node.files.drop_memory();
+  const bool borrows_memory = has_memory_of_parent(node);
+  // Before the auxv is read: an execve between the two then shows as memory that is stale.
   const Result<int> memory = node.files.memory();
   GRAB_CHECK(read_basics(node.files, process));
   process.tids = node.tids;
@@ -246,8 +257,7 @@ Result<void> DetailsReader::read_live(Node& node, Details& details) {
   if ((process.stat.flags & kKernelThread) != 0)
     return {};
   if (memory)
-    details.execve_unseen =
-        node.parent != 0 && same_address_space(node.files.speaker(), node.parent);
+    details.execve_unseen = borrows_memory;
   else if (memory.error().err != EMFILE)  // it is opened for each use then
     GRAB_CHECK(tolerate(memory.error(), &process.readable));
   return read_descriptors(node, details);

@@ -100,6 +100,7 @@ constexpr Behaviour kBehaviours[] = {
     {"zombie-parent", zombie_parent, "a zombie child stays in its group until `reap`"},
     {"brief-zombie", brief_zombie_parent, "children of its group end all the time and are reaped"},
     {"vfork-slow", vfork_slow, "FIFO: waits in vfork until something is written there"},
+    {"vfork-late", vfork_late, "FIFO: by vfork, an echo-lines when something is written there"},
     {"vfork-exec", vfork_exec, "PROGRAM: starts it by vfork, for 1000 s, and waits until it runs"},
     {"vfork-brief", vfork_brief, "starts programs by vfork all the time"},
     {"storm", storm_tree,

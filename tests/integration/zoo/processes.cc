@@ -172,6 +172,23 @@ int vfork_slow(const Args& args) {
   return serve();
 }
 
+int vfork_late(const Args& args) {
+  if (args.empty())
+    return 2;
+  const auto fifo = static_cast<int>(must(::open(args[0].c_str(), O_RDWR | O_CLOEXEC), "fifo"));
+  say_ready();
+  const pid_t pid = ::vfork();
+  if (pid == 0) {
+    char byte = 0;
+    (void)!::read(fifo, &byte, 1);
+    ::execl("/proc/self/exe", "tracee_zoo", "echo-lines", static_cast<char*>(nullptr));
+    ::_exit(127);
+  }
+  int status = 0;
+  must(::waitpid(pid, &status, 0), "waitpid");
+  return status == 0 ? 0 : 1;
+}
+
 int vfork_exec(const Args& args) {
   if (args.empty())
     return 2;

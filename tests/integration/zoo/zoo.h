@@ -61,6 +61,7 @@ int zombie_parent(const Args& args);
 int brief_zombie_parent(const Args& args);
 int vfork_slow(const Args& args);
 int vfork_brief(const Args& args);
+int vfork_late(const Args& args);
 int vfork_exec(const Args& args);
 int storm_tree(const Args& args);
 int storm_again(const Args& args);
