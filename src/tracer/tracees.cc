@@ -12,6 +12,7 @@
 #include "proc/kernel.h"
 #include "proc/surroundings.h"
 #include "tracer/interrupted_call.h"
+#include "tracer/job_guard.h"
 
 namespace grab::tracer {
 namespace {
@@ -35,6 +36,15 @@ Tracees::~Tracees() {
   detach_all();
 }
 
+/// A guard of an earlier move that has given way may have come back where that took long.
+static Status seize_from_guard(pid_t tid) {
+  const Status seized = seize(tid);
+  if (seized || proc::tracer_of(tid) == 0)
+    return seized;
+  (void)have_guard_give_way(tid);
+  return seize(tid);
+}
+
 /// Whether there was a thread that had to be seized. Those born under trace are no reason to look
 /// again: so are all that they start, and stop_all() waits for each.
 Result<bool> Tracees::seize_new() {
@@ -46,7 +56,7 @@ Result<bool> Tracees::seize_new() {
         known->second.pid = member.pid;
         continue;
       }
-      if (const Status seized = seize(tid); !seized) {
+      if (const Status seized = seize_from_guard(tid); !seized) {
         // Kernel: SEIZE of a thread that has ended, or of a zombie, is refused like one that is not
         // allowed -> the next scan tells which it was. Source: kernel/ptrace.c ptrace_attach; seen.
         const std::optional<proc::Stat> stat = proc::stat_of(tid);

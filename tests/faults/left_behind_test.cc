@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: MIT
 // What a grab that was killed with all its processes leaves behind is mended by the next one; and
 // what is said of a job that had to be stopped before the move.
+#include <sched.h>
 #include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -107,6 +110,54 @@ TEST_F(LeftBehind, AMoveWhoseTracerIsKilledInTheCommitIsCompleted) {
   EXPECT_TRUE(tree.works_on(grab.terminal()));
   EXPECT_TRUE(tree.shell().answers());
   EXPECT_THAT(grab.said(), testing::Not(testing::HasSubstr("warning: ")));
+}
+
+// Where others always go before it: it gets there late, wherever it is to go.
+class Starved {
+ public:
+  explicit Starved(pid_t pid) {
+    cpu_set_t first{};
+    EXPECT_EQ(::sched_getaffinity(0, sizeof allowed_, &allowed_), 0);
+    int cpu = 0;
+    while (!CPU_ISSET(cpu, &allowed_))
+      ++cpu;
+    CPU_SET(cpu, &first);
+    EXPECT_EQ(::sched_setaffinity(pid, sizeof first, &first), 0);
+    const sched_param none{};
+    EXPECT_EQ(::sched_setscheduler(pid, SCHED_IDLE, &none), 0);
+    busy_ = std::thread([this, first] {
+      EXPECT_EQ(::sched_setaffinity(0, sizeof first, &first), 0);
+      const sched_param least{1};
+      (void)::sched_setscheduler(0, SCHED_FIFO,
+                                 &least);  // root alone may: others go before it less
+      while (!over_) {
+      }
+    });
+  }
+  ~Starved() {
+    over_ = true;
+    busy_.join();
+  }
+  Starved(const Starved&) = delete;
+  Starved& operator=(const Starved&) = delete;
+
+ private:
+  cpu_set_t allowed_{};
+  std::atomic<bool> over_ = false;
+  std::thread busy_;
+};
+
+TEST_F(LeftBehind, AMoveIsCompletedThoughOneOfItsProcessesGetsNoProcessorForASecond) {
+  Tree tree(kParted);
+  FaultyGrab grab(commit_of_last(tree), tree.grab_arguments());
+  const pid_t first = stopped_after(0, grab);
+  const Starved root(tree.root());
+  ::kill(first, SIGKILL);
+  ::kill(stopped_after(first, grab), SIGCONT);
+  grab.wait();
+  ASSERT_TRUE(grab.shows_the_tree()) << grab.said();
+  EXPECT_TRUE(tree.has_left());
+  EXPECT_TRUE(tree.works_on(grab.terminal()));
 }
 
 // Kills the tracer that has stopped at its step, and each that follows it, until grab gives up and
