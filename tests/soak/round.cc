@@ -309,10 +309,12 @@ class Round {
     }
   }
 
-  /// Root is the last to take the new terminal in prepare: then the commit begins.
+  /// Root is the last to take the new terminal in prepare: then the commit begins. (What looks like
+  /// a tracer may be telling the shell already, and stay to guard it.)
   void await_commit(pid_t tracer) {
     const dev_t before = output_of(root_);
-    while (output_of(root_) == before && state_of(tracer).lives()) {
+    while (output_of(root_) == before && state_of(tracer).lives() &&
+           comm_of(tracer) == "grab-tracer") {
     }
     sleep_us(chance_.instant(0.02, 3));
   }
