@@ -120,6 +120,9 @@ Result<void> read_nofile_limit(ProcessFiles& files, Process& process) {
 }
 
 // A copy of descriptor `fd` with its fstat(2). Invalid if it has been closed meanwhile.
+// Kernel: fstat(2) can fail for an open file: /proc/PID/fd gives ENOENT once the process has ended,
+// a file of a dead FUSE or NFS server ENOTCONN or ESTALE -> `st` stays zeros; such a file is no
+// terminal. Source: fs/proc/fd.c proc_fd_getattr(), Linux >= 6.2, seen; fs/fuse/dir.c.
 Result<UniqueFd> take_copy(int pidfd, pid_t pid, int fd, struct stat& st) {
   int err = 0;
   UniqueFd copy = copy_of(pidfd, fd, &err);
@@ -128,9 +131,16 @@ Result<UniqueFd> take_copy(int pidfd, pid_t pid, int fd, struct stat& st) {
   if (err == ENOSYS)
     return fail(ErrorKind::kUnsupported, "this kernel has no pidfd_getfd(2)",
                 "Linux 5.6 or newer is needed");
-  if (!copy.valid() || ::fstat(copy.get(), &st) != 0)
-    return fail_errno(err != 0 ? err : errno, "pidfd_getfd of descriptor " + std::to_string(fd) +
-                                                  " of " + std::to_string(pid));
+  if (!copy.valid())
+    return fail_errno(
+        err, "pidfd_getfd of descriptor " + std::to_string(fd) + " of " + std::to_string(pid));
+  if (::fstat(copy.get(), &st) == 0)
+    return copy;
+  err = errno;
+  if (::isatty(copy.get()) != 0)
+    return fail_errno(err,
+                      "fstat of descriptor " + std::to_string(fd) + " of " + std::to_string(pid));
+  st = {};
   return copy;
 }
 

@@ -218,5 +218,20 @@ TEST_F(Descriptors, OtherFilesAndPipesStayWhatTheyAre) {
   EXPECT_EQ(after.at(8), before.at(8));
 }
 
+TEST_F(Descriptors, AFileThatFstatCannotDescribeStaysOpen) {
+  Shell first("bash");
+  SecondTerminal second;
+  const pid_t other = first.start("tracee_zoo catch-and-wait INT &");
+  const std::string folder = "/proc/" + std::to_string(other) + "/fd";
+  const pid_t pid = first.start("tracee_zoo echo-lines 7< " + folder);
+  ASSERT_EQ(::kill(other, SIGKILL), 0);
+  ASSERT_TRUE(wait_until([&] { return !read_stat(other); }));  // reaped, too
+  const auto before = fds_of(pid);
+  ASSERT_EQ(before.count(7), 1U);
+  ASSERT_TRUE(grabs_tree(second, first, pid));
+  EXPECT_EQ(fds_of(pid).at(7), before.at(7));
+  EXPECT_TRUE(second.echoes("here"));
+}
+
 }  // namespace
 }  // namespace grab::test
