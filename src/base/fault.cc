@@ -50,10 +50,13 @@ void note(const std::string& line) {
 int fault(std::string_view step, std::string_view object, int err) {
   static std::mutex mutex;
   static std::map<std::string, int> passed;
-  std::string name = std::string(step) + "@" + std::string(object);
   const std::lock_guard lock(mutex);
-  name += "#" + std::to_string(++passed[name]);
-  const bool fails = name == wanted().name;
+  const auto pass = [&](std::string_view of) {
+    std::string name = std::string(step) + "@" + std::string(of);
+    return name + "#" + std::to_string(++passed[name]);
+  };
+  const std::string name = pass(object), of_any = pass("*");
+  const bool fails = name == wanted().name || of_any == wanted().name;
   note((fails ? "failed " : "") + name + "\n");
   if (!fails)
     return 0;

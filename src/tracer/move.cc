@@ -131,6 +131,7 @@ class Move {
     leave_screen();
     GRAB_CHECK(stop_job_for_shell());
     GRAB_CHECK(freeze());
+    report_held();  // what was born meanwhile, too, before any of it is made to do something
     took_output_ = takes_output(reader_->old_terminal_fd());
     GRAB_TRY(auto donors, DonorSet::open(ends_.ptmx, snapshot_, reader_->old_terminal_fd(),
                                          reader_->left_terminal_fd()));
@@ -155,6 +156,7 @@ class Move {
     for (int i = 0;; i++) {
       GRAB_CHECK(tracees_->stop_all(freeze_deadline()));
       GRAB_TRY(snapshot_, reader_->reread(snapshot_));
+      tracees_->tell_stopped_from_running(snapshot_, stopped_for_shell_);
       GRAB_TRY(plan_, plan_again());
       if (blocked_before || plan_.topology != Topology::kKeepSession || i == kTries)
         return {};
@@ -166,8 +168,7 @@ class Move {
   /// The plan on what was found with the tree stopped. What was done to the screen and the job
   /// before stays done.
   Result<MovePlan> plan_again() {
-    // The first look knows best who was stopped: now all are. And who stops itself: while it does,
-    // SIGTSTP has its default action.
+    // The first look knows best who stops itself: while it does, SIGTSTP has its default action.
     GRAB_TRY(MovePlan plan, plan_move(snapshot_, options_));
     plan.leave_screen = plan_.leave_screen;
     plan.guarding.self_stoppers = plan_.guarding.self_stoppers;

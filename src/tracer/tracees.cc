@@ -374,6 +374,27 @@ std::map<pid_t, std::vector<pid_t>> Tracees::by_process() const {
   return processes;
 }
 
+// Kernel: all show as 't' now; a tracee's stop tells whether it is stopped by a signal, too. A job
+// in the background that reads its terminal may have become so since the first look, and one that
+// was continued not be so any more. Source: ptrace(2) "Group-stop"; seen.
+void Tracees::tell_stopped_from_running(proc::Snapshot& snapshot,
+                                        const std::vector<pid_t>& by_us) const {
+  std::map<pid_t, bool> by_signal;
+  for (const auto& [tid, thread] : threads_) {
+    if (thread.state == State::kStopped)
+      by_signal[thread.pid] |= thread.group_stopped && !proc::contains(by_us, thread.pid);
+  }
+  for (proc::Process& process : snapshot.processes) {
+    const auto found = by_signal.find(process.stat.pid);
+    if (found == by_signal.end())
+      continue;
+    if (found->second)
+      process.stat.state = 'T';
+    else if (process.stat.state == 'T')
+      process.stat.state = 'S';
+  }
+}
+
 void Tracees::detach_all() {
   for (const auto& [tid, thread] : threads_) {
     if (thread.state != State::kStopped)

@@ -55,6 +55,9 @@ class Tracees {
 
   /// The stopped threads of each process, the main thread first if it lives.
   [[nodiscard]] std::map<pid_t, std::vector<pid_t>> by_process() const;
+  /// Gives the stopped processes the state that they would be in without us: 'T' for those that are
+  /// stopped by a signal, too, but for those that we have sent it.
+  void tell_stopped_from_running(proc::Snapshot& snapshot, const std::vector<pid_t>& by_us) const;
   /// Forgets a thread that someone else has detached.
   void forget(pid_t tid) { threads_.erase(tid); }
   /// Detaches all that are stopped; each then goes on as it would have.
