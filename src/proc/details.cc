@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,9 +13,11 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <string_view>
 #include <thread>
+#include <tuple>
 #include <utility>
 
 #include "proc/kernel.h"
@@ -86,17 +89,48 @@ Result<std::uint64_t> read_vdso(ProcessFiles& files) {
   return 0;
 }
 
+/// What the header of a program tells.
+struct ProgramKind {
+  int elf_class = 0;
+  bool x32 = false;
+};
+
+/// The programs that were looked at. None is opened twice: with the tree stopped that could mean to
+/// wait for a file system whose server is of the tree.
+class KnownPrograms {
+ public:
+  Result<ProgramKind> kind_of(int directory_fd, const char* exe) {
+    struct stat st {};
+    int err = describe_at(directory_fd, exe, st);
+    if (err != 0)
+      return tl::unexpected(from_errno(err, "exe"));
+    const Key key{st.st_dev, st.st_ino, st.st_ctim.tv_sec, st.st_ctim.tv_nsec};
+    if (const auto known = kinds_.find(key); known != kinds_.end())
+      return known->second;
+    const UniqueFd file = open_at(directory_fd, exe, O_RDONLY, &err);
+    if (!file.valid())
+      return tl::unexpected(from_errno(err, "exe"));
+    std::array<char, 20> head{};  // to e_machine
+    const ssize_t length = ::pread(file.get(), head.data(), head.size(), 0);
+    const std::string_view start(head.data(), length > 0 ? static_cast<std::size_t>(length) : 0);
+    const ProgramKind kind{parse_elf_class(start), is_x32_elf(start)};
+    kinds_.emplace(key, kind);
+    return kind;
+  }
+
+ private:
+  using Key = std::tuple<dev_t, ino_t, std::int64_t, std::int64_t>;
+  std::map<Key, ProgramKind> kinds_;
+};
+
 Result<void> read_program(ProcessFiles& files, Process& process) {
+  static KnownPrograms programs;
   GRAB_TRY(const UsableFd directory, files.directory());
-  int err = 0;
-  const UniqueFd exe = open_at(directory.get(), files.path_of("exe").c_str(), O_RDONLY, &err);
-  if (!exe.valid())
-    return tolerate(from_errno(err, "exe"), &process.readable);
-  std::array<char, 20> head{};  // to e_machine
-  const ssize_t length = ::pread(exe.get(), head.data(), head.size(), 0);
-  const std::string_view start(head.data(), length > 0 ? static_cast<std::size_t>(length) : 0);
-  process.elf_class = parse_elf_class(start);
-  process.x32 = is_x32_elf(start);
+  const auto kind = programs.kind_of(directory.get(), files.path_of("exe").c_str());
+  if (!kind)
+    return tolerate(kind.error(), &process.readable);
+  process.elf_class = kind->elf_class;
+  process.x32 = kind->x32;
   const Result<std::uint64_t> vdso = read_vdso(files);
   if (!vdso)
     return tolerate(vdso.error(), &process.readable);
@@ -119,11 +153,25 @@ Result<void> read_nofile_limit(ProcessFiles& files, Process& process) {
   return {};
 }
 
-// A copy of descriptor `fd` with its fstat(2). Invalid if it has been closed meanwhile.
-// Kernel: fstat(2) can fail for an open file: /proc/PID/fd gives ENOENT once the process has ended,
-// a file of a dead FUSE or NFS server ENOTCONN or ESTALE -> `st` stays zeros; such a file is no
+// Of descriptor `fd`; false if it has been closed meanwhile.
+// Kernel: stat(2) can fail for an open file: /proc/PID/fd gives ENOENT once the process has ended,
+// a file of a dead FUSE or NFS server ENOTCONN or ESTALE -> `st` is zeros; such a file is no
 // terminal. Source: fs/proc/fd.c proc_fd_getattr(), Linux >= 6.2, seen; fs/fuse/dir.c.
-Result<UniqueFd> take_copy(int pidfd, pid_t pid, int fd, struct stat& st) {
+Result<bool> describe_file(ProcessFiles& files, int fd, struct stat& st) {
+  GRAB_TRY(const UsableFd directory, files.fd_directory());
+  const std::string name = std::to_string(fd);
+  const int err = describe_at(directory.get(), name.c_str(), st);
+  if (err == EACCES || err == EPERM)
+    return fail_errno(err, "descriptor " + name + " of " + std::to_string(files.speaker()));
+  if (err == 0)
+    return true;
+  st = {};
+  char byte = 0;
+  return ::readlinkat(directory.get(), name.c_str(), &byte, 1) > 0;
+}
+
+// A copy of descriptor `fd`. Invalid if it has been closed meanwhile.
+Result<UniqueFd> take_copy(int pidfd, pid_t pid, int fd) {
   int err = 0;
   UniqueFd copy = copy_of(pidfd, fd, &err);
   if (err == EBADF)
@@ -134,14 +182,15 @@ Result<UniqueFd> take_copy(int pidfd, pid_t pid, int fd, struct stat& st) {
   if (!copy.valid())
     return fail_errno(
         err, "pidfd_getfd of descriptor " + std::to_string(fd) + " of " + std::to_string(pid));
-  if (::fstat(copy.get(), &st) == 0)
-    return copy;
-  err = errno;
-  if (::isatty(copy.get()) != 0)
-    return fail_errno(err,
-                      "fstat of descriptor " + std::to_string(fd) + " of " + std::to_string(pid));
-  st = {};
   return copy;
+}
+
+// Whether copies may be taken at all of the process's descriptors.
+// Kernel: pidfd_getfd(2) asks for that first. Source: kernel/pid.c __pidfd_fget().
+Result<void> may_take_copies(int pidfd, pid_t pid) {
+  constexpr int kNone = std::numeric_limits<int>::max();
+  const Result<UniqueFd> none = take_copy(pidfd, pid, kNone);
+  return none ? Result<void>() : tl::unexpected(none.error());
 }
 
 OtherFd describe(int fd, const struct stat& st) {
@@ -153,6 +202,14 @@ OtherFd describe(int fd, const struct stat& st) {
   // Kernel: an anon_inode shows no file type. Source: fs/anon_inodes.c anon_inode_getattr(), seen.
   other.anonymous = (st.st_mode & S_IFMT) == 0;
   return other;
+}
+
+/// Whether the file is a channel from the kernel to a server of files or devices.
+/// Source: Documentation/admin-guide/devices.txt.
+bool is_file_server(const struct stat& st) {
+  constexpr unsigned kMisc = 10, kCuse = 203, kFuse = 229;
+  return S_ISCHR(st.st_mode) && major(st.st_rdev) == kMisc &&
+         (minor(st.st_rdev) == kFuse || minor(st.st_rdev) == kCuse);
 }
 
 /// Says of an anon_inode what it is.
@@ -215,6 +272,10 @@ Result<void> read_basics(ProcessFiles& files, Process& process) {
   process.ns = read_namespaces(files, &denied);
   process.readable = process.readable && !denied;
   return read_program(files, process);
+}
+
+bool DetailsReader::may_be_moved(const struct stat& st) const {
+  return old_terminal_->may_be(st) || left_terminal_->may_be(st);
 }
 
 bool DetailsReader::is_moved(int copy, const struct stat& st, const Stat& of) const {
@@ -292,27 +353,38 @@ Result<void> DetailsReader::read_descriptors(Node& node, Details& details) {
     process.readable = false;  // before Linux 6.9, a process whose main thread has ended
     return tolerate(pidfd.error(), &process.readable);
   }
-  for (const int fd : *fds) {
-    if (Result<void> read = read_one(node, pidfd->get(), fd, details); !read) {
-      if (read.error().kind != ErrorKind::kPermission)
-        return read;
-      process.open_fds = std::move(*fds);
-      process.readable = false;
-      return {};
-    }
+  Result<void> read = {};
+  for (std::size_t i = 0; read && i < fds->size(); ++i)
+    read = read_one(node, pidfd->get(), (*fds)[i], details);
+  if (read)
+    read = may_take_copies(pidfd->get(), node.pid);
+  if (!read && read.error().kind != ErrorKind::kPermission)
+    return read;
+  if (!read) {
+    process.open_fds = std::move(*fds);
+    process.readable = false;
+    return {};
   }
   return read_watches(node, details, *descriptions_);
 }
 
 Result<void> DetailsReader::read_one(Node& node, int pidfd, int fd, Details& details) {
   struct stat st {};
-  GRAB_TRY(UniqueFd copy, take_copy(pidfd, node.pid, fd, st));
-  if (!copy.valid())
+  GRAB_TRY(const bool open, describe_file(node.files, fd, st));
+  if (!open)
     return {};
+  UniqueFd copy;
+  const bool may_move = may_be_moved(st);
+  if (may_move) {
+    GRAB_TRY(copy, take_copy(pidfd, node.pid, fd));
+    if (!copy.valid())
+      return {};
+  }
   details.process.open_fds.push_back(fd);
-  if (!is_moved(copy.get(), st, details.process.stat)) {
+  if (!may_move || !is_moved(copy.get(), st, details.process.stat)) {
     details.others.push_back(describe(fd, st));
     identify(node.files, details.others.back());
+    details.process.serves_files |= is_file_server(st);
     return {};
   }
   Result<FdInfo> info = read_fdinfo(node.files, fd);
@@ -397,15 +469,17 @@ Result<bool> DetailsReader::same_descriptors(Node& node) const {
 
 bool DetailsReader::same_other(Node& node, int pidfd, const OtherFd& before) const {
   struct stat st {};
-  Result<UniqueFd> copy = take_copy(pidfd, node.pid, before.fd, st);
-  if (!copy || !copy->valid())
+  const Result<bool> open = describe_file(node.files, before.fd, st);
+  if (!open || !*open)
     return false;
   OtherFd now = describe(before.fd, st);
   identify(node.files, now);
   if (!(now == before))
     return false;
-  const bool may_be_moved = now.character_device || old_terminal_->forces();
-  return !may_be_moved || !is_moved(copy->get(), st, node.details->process.stat);
+  if (!may_be_moved(st))
+    return true;
+  const Result<UniqueFd> copy = take_copy(pidfd, node.pid, before.fd);
+  return copy && copy->valid() && !is_moved(copy->get(), st, node.details->process.stat);
 }
 
 }  // namespace grab::proc

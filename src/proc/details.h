@@ -36,6 +36,7 @@ class DetailsReader {
   [[nodiscard]] Result<bool> refresh(Node& node) const;
 
  private:
+  [[nodiscard]] bool may_be_moved(const struct stat& st) const;
   [[nodiscard]] bool is_moved(int copy, const struct stat& st, const Stat& of) const;
   [[nodiscard]] Result<void> read_live(Node& node, Details& details);
   [[nodiscard]] Result<void> read_descriptors(Node& node, Details& details);

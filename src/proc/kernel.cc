@@ -4,7 +4,9 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/kcmp.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -131,6 +133,25 @@ UniqueFd copy_of(int pidfd, int fd, int* err) {
   if ((*err = fault("pidfd_getfd", fd, EMFILE)) != 0)
     return UniqueFd();
   return checked(::syscall(SYS_pidfd_getfd, pidfd, fd, 0), err);
+}
+
+// Kernel: fstat(2) of a file of FUSE waits for its server, and so does close(2) of any copy of its
+// descriptor (FUSE_FLUSH); when the server is of the tree and stands, that is for ever -> stat(2)
+// by the name in /proc, which opens nothing, and with AT_STATX_DONT_SYNC. Source: statx(2),
+// fs/fuse/dir.c fuse_update_get_attr(), fs/fuse/file.c fuse_flush(); seen.
+int describe_at(int dir_fd, const char* name, struct stat& st) {
+  struct statx known {};
+  constexpr int kFlags = AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT;
+  if (::statx(dir_fd, name, kFlags, STATX_BASIC_STATS, &known) != 0)
+    return errno;
+  st = {};
+  st.st_mode = known.stx_mode;
+  st.st_ino = known.stx_ino;
+  st.st_dev = makedev(known.stx_dev_major, known.stx_dev_minor);
+  st.st_rdev = makedev(known.stx_rdev_major, known.stx_rdev_minor);
+  st.st_ctim.tv_sec = known.stx_ctime.tv_sec;
+  st.st_ctim.tv_nsec = known.stx_ctime.tv_nsec;
+  return 0;
 }
 
 Order compare_descriptions(pid_t self, int our_fd, pid_t pid, int fd) {

@@ -3,6 +3,7 @@
 // files and directories. All report an errno value; 0 is success.
 #pragma once
 
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include <string>
@@ -32,6 +33,10 @@ namespace grab::proc {
 /// Our own copy, close-on-exec, of descriptor `fd` of the process. Needs PTRACE_MODE_ATTACH.
 /// Source: pidfd_getfd(2), Linux >= 5.6.
 [[nodiscard]] UniqueFd copy_of(int pidfd, int fd, int* err);
+
+/// What stat(2) tells of the file behind a name in /proc/PID/fd, or of /proc/PID/exe, as far as the
+/// kernel knows: no server of a file system is asked. Returns an errno value.
+[[nodiscard]] int describe_at(int dir_fd, const char* name, struct stat& st);
 
 /// How the open file descriptions of ours (`self` is getpid(2)) and of descriptor `fd` of `pid` are
 /// to each other.

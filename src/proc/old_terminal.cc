@@ -6,9 +6,11 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdint>
+#include <string>
 #include <utility>
 
 #include "proc/kernel.h"
@@ -68,14 +70,21 @@ Result<void> OldTerminal::identify(ProcessFiles& named, const Stat& stat, bool f
     return tl::unexpected(pidfd.error());
   if (!pidfd)
     return {};
+  const Result<UsableFd> directory = named.fd_directory();
+  if (!directory && directory.error().kind == ErrorKind::kGone)
+    return tl::unexpected(directory.error());
+  if (!directory)
+    return {};
   for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
-    int err = 0;
+    struct stat st {};
+    int err = describe_at(directory->get(), std::to_string(fd).c_str(), st);
+    if (err != 0 || (!force_stdio && !S_ISCHR(st.st_mode)))
+      continue;
     UniqueFd copy = copy_of(pidfd->get(), fd, &err);
     if (err == ENOSYS)
       return fail(ErrorKind::kUnsupported, "this kernel has no pidfd_getfd(2)",
                   "Linux 5.6 or newer is needed");
-    struct stat st {};
-    if (!copy.valid() || ::fstat(copy.get(), &st) != 0)
+    if (!copy.valid())
       continue;
     if (device_ == kNoDevice)
       device_ = terminal_of(copy.get());
@@ -111,6 +120,13 @@ void OldTerminal::learn(int copy, const struct stat& st) {
   const std::string self = "/proc/self/fd/" + std::to_string(copy);
   const ssize_t length = ::readlink(self.c_str(), link.data(), link.size());
   path_.assign(link.data(), length > 0 ? static_cast<std::size_t>(length) : 0);
+}
+
+bool OldTerminal::may_be(const struct stat& st) const {
+  const auto is_that = [&](const Forced& forced) {
+    return forced.st.st_dev == st.st_dev && forced.st.st_ino == st.st_ino;
+  };
+  return S_ISCHR(st.st_mode) || std::any_of(forced_.begin(), forced_.end(), is_that);
 }
 
 bool OldTerminal::is_moved(int copy, const struct stat& st, const Stat& of) const {

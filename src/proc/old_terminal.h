@@ -34,8 +34,11 @@ class OldTerminal {
   /// terminal.
   [[nodiscard]] Result<void> identify(ProcessFiles& named, const Stat& stat, bool force_stdio);
 
+  /// Whether a descriptor with this stat(2) may have to be moved: only then a copy has to be taken.
+  [[nodiscard]] bool may_be(const struct stat& st) const;
+
   /// Whether the descriptor of the process `of`, a copy of ours, is to be moved. `st` is its
-  /// fstat(2).
+  /// stat(2).
   [[nodiscard]] bool is_moved(int copy, const struct stat& st, const Stat& of) const;
 
   /// Takes what is to be moved as an example of the terminal, where there is none yet or no better.
@@ -47,7 +50,6 @@ class OldTerminal {
   /// what it would see is what we see.
   [[nodiscard]] int fd(ProcessFiles& named);
   [[nodiscard]] int fd() const { return copy_.get(); }
-  [[nodiscard]] bool forces() const { return !forced_.empty(); }
 
  private:
   struct Forced {

@@ -11,4 +11,13 @@ const Process* Snapshot::find(pid_t pid) const {
   return it == processes.end() ? nullptr : &*it;
 }
 
+std::set<pid_t> file_servers(const Snapshot& snapshot) {
+  std::set<pid_t> servers;
+  for (const Process& process : snapshot.processes) {  // parents come before their children
+    if (process.serves_files || servers.contains(process.stat.ppid))
+      servers.insert(process.stat.pid);
+  }
+  return servers;
+}
+
 }  // namespace grab::proc

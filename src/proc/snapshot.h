@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -139,6 +140,8 @@ struct Process {
   /// No part of the tree: a server that draws on its terminal for a client there (tmux), and whose
   /// descriptors of that terminal go along.
   bool serves = false;
+  /// It serves a file system (FUSE) or a device (CUSE): others wait for it in calls of theirs.
+  bool serves_files = false;
   bool readable = true;  ///< false: the kernel denies us its details (another user's, undumpable)
   /// Whether it has ended, or is about to: in exit(2) it has no memory any more and nobody but root
   /// may look into it. A main thread that has exited while others live looks like one, but has
@@ -202,6 +205,10 @@ struct Snapshot {
   [[nodiscard]] const Process* find(pid_t pid) const;
   friend bool operator==(const Snapshot&, const Snapshot&) = default;
 };
+
+/// The processes of the tree that serve files, or devices, to others, and all that these have
+/// started, which may do a part of it (the ssh of sshfs).
+[[nodiscard]] std::set<pid_t> file_servers(const Snapshot& snapshot);
 
 /// Whether it is one of them: of a lineage, of those who hold a terminal.
 [[nodiscard]] inline bool contains(const std::vector<pid_t>& pids, pid_t pid) {

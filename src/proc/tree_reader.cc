@@ -129,7 +129,7 @@ dev_t TreeReader::State::earlier_terminal_of(Node& node) const {
     return 0;
   for (const int fd : *fds) {
     struct stat st {};
-    if (::fstatat(folder->get(), std::to_string(fd).c_str(), &st, 0) == 0 && S_ISCHR(st.st_mode) &&
+    if (describe_at(folder->get(), std::to_string(fd).c_str(), st) == 0 && S_ISCHR(st.st_mode) &&
         st.st_rdev != old_terminal.device() &&
         std::find(earlier.begin(), earlier.end(), st.st_rdev) != earlier.end())
       return st.st_rdev;

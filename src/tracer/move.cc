@@ -154,7 +154,7 @@ class Move {
     const bool blocked_before = plan_.topology == Topology::kKeepSession;
     constexpr int kTries = 20;
     for (int i = 0;; i++) {
-      GRAB_CHECK(tracees_->stop_all(freeze_deadline()));
+      GRAB_CHECK(tracees_->stop_all(freeze_deadline(), proc::file_servers(snapshot_)));
       GRAB_TRY(snapshot_, reader_->reread(snapshot_));
       tracees_->tell_stopped_from_running(snapshot_, stopped_for_shell_);
       GRAB_TRY(plan_, plan_again());

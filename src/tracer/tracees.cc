@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <string>
+#include <utility>
 
 #include "base/text.h"
 #include "proc/kernel.h"
@@ -140,7 +141,7 @@ void Tracees::handle(pid_t tid, const Stop& stop) {
       if (vfork_children_.count(tid) != 0) {
         thread.state = State::kVforkChild;
         (void)resume(tid);
-      } else if (freezing_ || thread.screen_left) {
+      } else if (is_to_stop(tid, thread)) {
         thread.state = State::kStopped;
       } else if (stop.kind() == StopKind::kGroupStop) {
         (void)listen(tid);
@@ -177,7 +178,7 @@ void Tracees::handle(pid_t tid, const Stop& stop) {
 void Tracees::nudge(pid_t tid, Thread& thread, int signo) {
   const bool vfork_child = vfork_children_.count(tid) != 0;
   thread.state = vfork_child ? State::kVforkChild : State::kRunning;
-  if ((freezing_ || thread.screen_left) && !vfork_child) {
+  if (is_to_stop(tid, thread) && !vfork_child) {
     (void)interrupt(tid);
     thread.asked = true;
   }
@@ -204,6 +205,8 @@ void Tracees::handle_birth(pid_t tid, const Stop& stop) {
   const Result<pid_t> born = get_event_pid(tid);
   if (born) {
     Thread& thread = threads_[*born];  // the next scan tells whose it is
+    if (is_spared(tid, threads_[tid]))
+      spared_.insert(*born);
     // Kernel: the parent of a vfork does not stop before the child has called execve or ended, and
     // the child lives in the parent's memory -> the child must run on, with nothing done in it.
     // Source: kernel/fork.c; seen.
@@ -248,9 +251,19 @@ std::set<pid_t> Tracees::leave_screen(const std::vector<pid_t>& pids, Clock::tim
   return left();
 }
 
+bool Tracees::is_spared(pid_t tid, const Thread& thread) const {
+  return spared_.count(tid) != 0 || spared_.count(thread.pid) != 0;
+}
+
+bool Tracees::is_to_stop(pid_t tid, const Thread& thread) const {
+  return thread.screen_left || (freezing_ && !is_spared(tid, thread));
+}
+
+/// All stand, but for those that are spared.
 bool Tracees::settled() const {
-  return std::all_of(threads_.begin(), threads_.end(),
-                     [](const auto& entry) { return entry.second.state == State::kStopped; });
+  return std::all_of(threads_.begin(), threads_.end(), [this](const auto& entry) {
+    return entry.second.state == State::kStopped || is_spared(entry.first, entry.second);
+  });
 }
 
 /// Forgets threads that are not ours any more: one whose birth is announced after its end was
@@ -287,7 +300,7 @@ void Tracees::release_vfork_children() {
 
 Error Tracees::not_stopping() const {
   for (const auto& [tid, thread] : threads_) {
-    if (thread.state == State::kStopped)
+    if (thread.state == State::kStopped || is_spared(tid, thread))
       continue;
     const std::optional<proc::Stat> stat = proc::stat_of(tid);
     if (!stat)
@@ -307,7 +320,7 @@ Error Tracees::not_stopping() const {
   return Error{ErrorKind::kTimeout, 0, "the tree did not stop in time", "try again"};
 }
 
-/// Waits until every thread is stopped.
+/// Waits until every thread that is not spared is stopped.
 Status Tracees::settle(Clock::time_point deadline) {
   // In the order of the interrupts: most have stopped by the time the last was sent, and waitpid(2)
   // of one tid is cheap where that of any has to look at all.
@@ -341,20 +354,32 @@ void Tracees::look_who_waits() {
   waits_.look(tids);
 }
 
-Status Tracees::stop_all(Clock::time_point deadline) {
+// Kernel: a call that waits for a FUSE server does not end for PTRACE_INTERRUPT, but when the
+// server has answered -> a server that stands is waited for in vain. Source: fs/fuse/dev.c
+// request_wait_answer(); seen.
+Status Tracees::stop_all(Clock::time_point deadline, std::set<pid_t> servers) {
   look_who_waits();
   freezing_ = true;
   first_interrupt_ = Clock::now();
+  spared_ = std::move(servers);
+  if (!spared_.empty())
+    GRAB_CHECK(stop_but_spared(deadline));
+  spared_.clear();
+  return stop_but_spared(deadline);
+}
+
+Status Tracees::stop_but_spared(Clock::time_point deadline) {
   for (;;) {
     for (auto& [tid, thread] : threads_) {
-      if (thread.state != State::kRunning || thread.asked)
+      if (thread.state != State::kRunning || thread.asked || is_spared(tid, thread))
         continue;
       waits_.note(tid);
       if (interrupt(tid))
         thread.asked = true;
     }
     GRAB_CHECK(settle(deadline));
-    // Nothing runs any more, so the children that /proc lists now are all there are.
+    // Nothing runs any more (but servers, the first time), so the children that /proc lists now are
+    // all there are.
     GRAB_TRY(const bool found, seize_new());
     if (!found && settled())
       return {};

@@ -42,9 +42,10 @@ class Tracees {
   [[nodiscard]] std::set<pid_t> leave_screen(const std::vector<pid_t>& pids,
                                              Clock::time_point deadline);
 
-  /// Stops every thread of every member in a stop from which it can be made to do something.
+  /// Stops every thread of every member in a stop from which it can be made to do something;
+  /// `servers` (pids), for which others wait in their calls, only when those others stand.
   /// Errors: kTimeout, naming the process that did not stop and its state; kPermission.
-  [[nodiscard]] Status stop_all(Clock::time_point deadline);
+  [[nodiscard]] Status stop_all(Clock::time_point deadline, std::set<pid_t> servers);
 
   /// Lets what is stopped run on, still seized, as it would have; stop_all() can follow.
   void thaw();
@@ -78,6 +79,9 @@ class Tracees {
     bool screen_left = false;    ///< tried to stop itself for leave_screen()
   };
 
+  [[nodiscard]] Status stop_but_spared(Clock::time_point deadline);
+  [[nodiscard]] bool is_spared(pid_t tid, const Thread& thread) const;
+  [[nodiscard]] bool is_to_stop(pid_t tid, const Thread& thread) const;
   [[nodiscard]] Result<bool> seize_new();
   [[nodiscard]] bool collect();
   [[nodiscard]] Status settle(Clock::time_point deadline);
@@ -99,6 +103,7 @@ class Tracees {
   std::set<pid_t> leaving_screen_;   // pids asked to
   BegunWaits waits_;
   bool freezing_ = false;
+  std::set<pid_t> spared_;  // pids, and tids that they have started: not to be stopped yet
   Clock::time_point first_interrupt_{};
 };
 
