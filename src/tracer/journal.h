@@ -18,6 +18,8 @@ struct Told {
   /// It was killed behind this, or has undone what it had begun; with the processes that were held.
   std::optional<Moved> committing;
   std::optional<Error> error;
+  /// It did not get on, and was killed for that. (In no journal.)
+  bool stood_still = false;
 
   void take(Report&& report);
 };

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <ctime>
 #include <fstream>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -25,6 +26,7 @@
 #include "tracer/move.h"
 #include "tracer/report.h"
 #include "tracer/served_screen.h"
+#include "tracer/standstill.h"
 
 namespace grab::tracer {
 namespace {
@@ -96,14 +98,31 @@ void sleep_a_moment() {
   _exit(0);
 }
 
-/// The next line of a pipe, without its newline; nothing at its end.
-std::optional<std::string> read_line(int fd, std::string& buffer) {
+/// Waits until there is something to read. A tracer that does not get on is killed: then what it
+/// holds goes on. Whether that was so.
+bool await_report(int fd, pid_t tracer, Standstill& standstill) {
+  pollfd poll_fd{fd, POLLIN, 0};
+  bool killed = false;
+  while (poll(&poll_fd, 1, static_cast<int>(Standstill::kLook.count())) == 0) {
+    if (killed || !standstill.lasts())
+      continue;
+    (void)kill(tracer, SIGKILL);
+    killed = true;
+  }
+  return killed;
+}
+
+/// The next line of a pipe, without its newline; nothing at its end. `wait` is called before a
+/// read.
+std::optional<std::string> read_line(int fd, std::string& buffer,
+                                     const std::function<void()>& wait) {
   for (;;) {
     if (const std::size_t end = buffer.find('\n'); end != std::string::npos) {
       std::string line = buffer.substr(0, end);
       buffer.erase(0, end + 1);
       return line;
     }
+    wait();
     char bytes[4096];
     const ssize_t count = read(fd, bytes, sizeof bytes);
     if (count < 0 && errno == EINTR)
@@ -239,7 +258,12 @@ Result<Told> run_tracer(pid_t named, const MoveOptions& options, const MoveFor& 
 
   Told told;
   std::string buffer;
-  while (const auto line = read_line(reports.read_end.get(), buffer)) {
+  Standstill standstill(tracer);
+  const auto wait = [&] {
+    if (await_report(reports.read_end.get(), tracer, standstill))
+      told.stood_still = true;
+  };
+  while (const auto line = read_line(reports.read_end.get(), buffer, wait)) {
     GRAB_TRY(Report report, parse_line(*line));
     told.take(std::move(report));
     if (told.moved)
@@ -285,6 +309,13 @@ Moved complete(pid_t named, MoveOptions options, const MoveFor& whom, Moved unfi
 Result<MoveResult> go_on(pid_t named, const MoveOptions& options, const MoveFor& whom, Told told,
                          Pipe notices) {
   if (!told.committing || !is_in_use(whom.ptmx)) {
+    if (told.stood_still) {
+      return fail(
+          ErrorKind::kTimeout,
+          "a call that the tracer made did not come back for " +
+              std::to_string(Standstill::kLimit / std::chrono::seconds(1)) + " s",
+          "does the tree wait for a file system that it serves itself? It goes on as before");
+    }
     return fail(ErrorKind::kSystem, "the tracer was killed before anything was moved",
                 "the tree goes on where it was; run grab again");
   }

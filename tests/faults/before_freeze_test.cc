@@ -9,6 +9,7 @@
 #include <gmock/gmock.h>
 
 #include "faults/faulty_grab.h"
+#include "support/served_folder.h"
 
 namespace grab::test {
 namespace {
@@ -52,6 +53,31 @@ TEST_F(BeforeTheFreeze, AProcessThatWasBornGoesOnWhenTheTracerIsKilledInItsFirst
     EXPECT_TRUE(wait_until([&] { return read_stat(process)->state == 'S'; })) << process;
   first.run("hello");
   EXPECT_TRUE(first.expect("got: hello"));
+}
+
+// The program is one that grab has not looked at, and to look at it is to ask a server that stands.
+TEST_F(BeforeTheFreeze, AProgramThatIsBegunFromAFileSystemOfTheTreeLetsGrabGiveUpInTime) {
+  if (!can_serve_folders())
+    GTEST_SKIP() << "no folder can be served here";
+  const ServedFolder folder;
+  Shell first("bash");
+  const pid_t pid = first.start("sh -c '" + folder.begin() + "echo ready $$; read go; exec " +
+                                folder.path() + "/tracee_zoo echo-lines'");
+  FaultyGrab grab("PTRACE_SEIZE@" + std::to_string(pid) + "#1=stop", tree(pid));
+  const pid_t tracer = stopped_after(0, grab);
+  first.type("\r");
+  ASSERT_TRUE(first.expect("ready " + std::to_string(pid)));
+  ::kill(tracer, SIGCONT);
+  grab.wait();
+  EXPECT_FALSE(grab.shows_the_tree());
+  EXPECT_EQ(grab.exit_status(), 124);
+  EXPECT_TRUE(grab.said_one_sentence()) << grab.said();
+  EXPECT_THAT(grab.said(), testing::HasSubstr("did not come back for 3 s"));
+  first.run("hello");
+  EXPECT_TRUE(first.expect("got: hello"));
+  FaultyGrab again("", tree(pid));
+  again.wait();
+  EXPECT_TRUE(again.shows_the_tree()) << again.said();
 }
 
 }  // namespace
