@@ -7,6 +7,8 @@
 
 #include <gtest/gtest.h>
 
+#include "tracer/tracer.h"
+
 namespace grab::tracer {
 namespace {
 
@@ -68,6 +70,19 @@ TEST(Journal, IsReadWhenItsWritersHaveEndedEachBehindTheLast) {
   EXPECT_EQ(told.held.processes.size(), 2U);
   ASSERT_TRUE(told.committing);
   EXPECT_EQ(told.committing->root_name, "make");
+}
+
+TEST(ResumeMove, GivesTheErrorOfATracerThatHasUndoneAllBeforeItsStarterWasFoundDead) {
+  const Result<Journal> journal = Journal::open();
+  ASSERT_TRUE(journal);
+  journal->append(to_line(kHeld));
+  journal->append(to_line(Error{ErrorKind::kRefused, 0, "this is why", "do that"}));
+  MoveFor whom;
+  whom.journal = &*journal;
+  const Result<MoveResult> moved = resume_move(1, {}, whom);
+  ASSERT_FALSE(moved);
+  EXPECT_EQ(moved.error().what, "this is why");
+  EXPECT_EQ(moved.error().hint, "do that");
 }
 
 }  // namespace

@@ -304,7 +304,7 @@ class Move {
     GRAB_CHECK(prepare(donors));
     const bool forsaken = getppid() != grab_ || has_gone(ends_.command);
     if (forsaken && ends_.unfinished == nullptr)
-      return fail(ErrorKind::kSystem, "grab was killed: nobody would show the tree");
+      return fail(ErrorKind::kSystem, "a process of grab was killed before anything was moved");
     if (const int err = fault("commit", "", EIO); err != 0)
       return fail_errno(err, "the last moment before the commit");
     leave_old_terminal_open();

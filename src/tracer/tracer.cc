@@ -232,10 +232,10 @@ void tell_after_all(Telling telling, const MoveFor& whom, const UniqueFd& notice
 }
 
 // Kernel: a ptmx is hung up from when the last descriptor of its pts was closed until it is opened
-// again. Source: drivers/tty/pty.c pty_close(); seen.
-bool is_in_use(int ptmx) {
+// again; what was written before can be read. Source: drivers/tty/pty.c pty_close(); seen.
+bool was_used(int ptmx) {
   pollfd poll_ptmx{ptmx, POLLIN, 0};
-  return poll(&poll_ptmx, 1, 0) >= 0 && (poll_ptmx.revents & POLLHUP) == 0;
+  return poll(&poll_ptmx, 1, 0) >= 0 && (poll_ptmx.revents & (POLLHUP | POLLIN)) != POLLHUP;
 }
 
 /// What a tracer that was killed held goes on.
@@ -308,7 +308,7 @@ Moved complete(pid_t named, MoveOptions options, const MoveFor& whom, Moved unfi
 /// What is to be done after a tracer was killed.
 Result<MoveResult> go_on(pid_t named, const MoveOptions& options, const MoveFor& whom, Told told,
                          Pipe notices) {
-  if (!told.committing || !is_in_use(whom.ptmx)) {
+  if (!told.committing || !was_used(whom.ptmx)) {
     if (told.stood_still) {
       return fail(
           ErrorKind::kTimeout,
@@ -359,9 +359,15 @@ Result<MoveResult> move_tree(pid_t named, const MoveOptions& options, const Move
 Result<MoveResult> resume_move(pid_t named, const MoveOptions& options, const MoveFor& whom) {
   GRAB_TRY(Pipe notices, open_pipe());
   Told told = whom.journal->read();
+  if (told.moved) {  // and let go; only the telling may not have come to its end
+    if (told.moved->telling)
+      tell_after_all(*told.moved->telling, whom, notices.write_end);
+    return MoveResult{std::move(*told.moved), std::move(notices.read_end)};
+  }
+  const bool undone = told.error && (!told.committing || !was_used(whom.ptmx));
+  if (undone)  // before it was said
+    return tl::unexpected(std::move(*told.error));
   let_go_on(told.held);
-  if (told.moved)
-    told.committing = std::move(told.moved);  // what is left to do is to tell the old shell
   return go_on(named, options, whom, std::move(told), std::move(notices));
 }
 

@@ -86,7 +86,8 @@ struct MoveResult {
 
 /// For who finds that the caller of move_tree() was killed with its tracer, and has the same ptmx
 /// and the same journal: what they held goes on, and what they have moved in part is moved, or is
-/// handed to a shell. Errors: as of a tracer that was killed; nothing was changed then.
+/// handed to a shell. Errors: the one that the tracer has written down, or that it was killed;
+/// nothing was changed then.
 [[nodiscard]] Result<MoveResult> resume_move(pid_t named, const MoveOptions& options,
                                              const MoveFor& whom);
 

@@ -67,5 +67,57 @@ TEST_F(TracerAndStarter,
   EXPECT_TRUE(tree.shell().answers());
 }
 
+/// A move of which the tracer has said that it is done, and which its starter has not heard of.
+class UnheardMove {
+ public:
+  UnheardMove(pid_t root, const std::vector<std::string>& arguments)
+      : grab_("PTRACE_DETACH@" + std::to_string(root) + "#1=stop", arguments),
+        tracer_(stopped_after(0, grab_)),
+        starter_(read_stat(tracer_)->ppid) {
+    ::kill(starter_, SIGSTOP);
+    ::kill(tracer_, SIGCONT);
+    const std::string call = "/proc/" + std::to_string(tracer_) + "/syscall";
+    // read(2), of the pipe in which somebody is to say that the tree is shown.
+    EXPECT_TRUE(wait_until([&] { return read_file(call).rfind("0 ", 0) == 0; }));
+  }
+  FaultyGrab& kill_both() {
+    for (const pid_t pid : {starter_, tracer_})
+      ::kill(pid, SIGKILL);
+    grab_.wait();
+    return grab_;
+  }
+
+ private:
+  FaultyGrab grab_;
+  pid_t tracer_, starter_;
+};
+
+TEST_F(TracerAndStarter, WhenKilledBehindTheMoveLoseNoLastWordsOfATreeThatHasEndedMeanwhile) {
+  Shell shell("bash");
+  const pid_t root = shell.start(
+      "bash -c 'trap \"echo last words; exit 7\" USR1; echo ready $$; while :; do read; done'");
+  UnheardMove move(root, {"--tree", std::to_string(root)});
+  ::kill(root, SIGUSR1);
+  ASSERT_TRUE(wait_until([&] { return !is_alive(root); }));
+  const FaultyGrab& grab = move.kill_both();
+  EXPECT_TRUE(grab.terminal().expect("last words"));
+  EXPECT_THAT(grab.said(), testing::Not(testing::HasSubstr("before anything was moved")));
+  EXPECT_TRUE(shell.answers());
+}
+
+TEST_F(TracerAndStarter, WhenKilledBehindTheMoveLeaveWhoWasStoppedSince) {
+  const Kind kind{"Line", "tracee_zoo echo-lines"};
+  Tree tree(kind);
+  UnheardMove move(tree.root(), tree.grab_arguments());
+  ::kill(tree.root(), SIGSTOP);
+  ASSERT_TRUE(wait_until([&] { return is_stopped(tree.root()); }));
+  FaultyGrab& grab = move.kill_both();
+  ASSERT_TRUE(grab.shows_the_tree()) << grab.said();
+  EXPECT_TRUE(tree.shell().answers());
+  EXPECT_TRUE(is_stopped(tree.root()));
+  ::kill(tree.root(), SIGCONT);
+  EXPECT_TRUE(tree.works_on(grab.terminal()));
+}
+
 }  // namespace
 }  // namespace grab::test
