@@ -11,7 +11,7 @@
 
 // Passes on what one read gives. False at the end of the file, or when either side fails.
 static int pass(int from, int to) {
-  char bytes[4096];  // a terminal gives at most 4095 bytes a read
+  char bytes[4096];  // a terminal gives 4095 bytes a read, mostly
   const ssize_t size = read(from, bytes, sizeof bytes);
   for (ssize_t done = 0, n = 0; done < size; done += n)
     if ((n = write(to, bytes + done, (size_t)(size - done))) < 0)

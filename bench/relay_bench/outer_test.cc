@@ -6,7 +6,6 @@
 #include <termios.h>
 #include <unistd.h>
 
-#include <array>
 #include <string>
 
 #include <gmock/gmock.h>
@@ -18,7 +17,7 @@ namespace grab::bench {
 namespace {
 
 constexpr Nanoseconds kLong = 10'000'000'000;
-constexpr std::size_t kMostARead = 4095;
+constexpr std::size_t kFullRead = 4095;
 constexpr Nanoseconds kShort = 20'000'000;
 
 // A terminal in raw mode on which the test writes what a program would.
@@ -62,21 +61,10 @@ TEST_F(OuterTest, AByteTooFewIsNotTakenForTheEnd) {
   EXPECT_THAT(status.error().what, ::testing::HasSubstr("after 5 of 6 bytes"));
 }
 
-TEST_F(OuterTest, AReadGivesAtMost4095Bytes) {
-  write(std::string(2 * kMostARead, 'x'));
-  std::array<char, 4 * kMostARead> bytes{};
-  for (ssize_t total = 0, most = 2 * kMostARead; total < most;) {
-    const ssize_t count = ::read(outer_.fd(), bytes.data(), bytes.size());
-    ASSERT_GT(count, 0);
-    EXPECT_LE(count, static_cast<ssize_t>(kMostARead));
-    total += count;
-  }
-}
-
 TEST_F(OuterTest, FindsAMarkThatComesInTwoReads) {
   const std::string mark = begin_mark(7);
   for (std::size_t cut = 0; cut <= mark.size(); ++cut) {
-    write(std::string(kMostARead - cut, '<') + mark + "rest");
+    write(std::string(kFullRead - cut, '<') + mark + "rest");
     ASSERT_TRUE(outer_.skip_to(mark, clock_now() + kLong)) << cut;
     ASSERT_TRUE(outer_.expect("rest", 1, clock_now() + kLong)) << cut;
   }

@@ -20,8 +20,9 @@ namespace {
 
 // What is read and shown before others get their turn: what is typed must not wait for more.
 constexpr std::size_t kReadBatch = std::size_t{32} * 1024;
-// Kernel: a pts buffers 4096 bytes, of which one read gets 4095 at most. Less means that there is
-// no more just now, and epoll tells when there is. Source: n_tty.c N_TTY_BUF_SIZE; seen.
+// Kernel: a pts buffers 4096 bytes, of which one read gets 4095, and more only where more comes
+// while it copies. Less means that there is no more just now, and epoll tells when there is.
+// Source: n_tty.c N_TTY_BUF_SIZE; seen.
 constexpr std::size_t kFullRead = 4095;
 // A program that has not drawn its screen after this long will not, or is in no hurry. The sizes
 // are never changed back sooner than the program has seen them, or this has passed.
