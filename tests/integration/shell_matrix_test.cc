@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cctype>
 #include <functional>
 #include <memory>
 #include <regex>
@@ -165,6 +166,12 @@ bool is_settled(pid_t pid) {
           status_field(pid, pid, "ShdPnd").find_first_not_of('0') == std::string::npos);
 }
 
+/// It sleeps in a call, and that is not a read(2) of a line.
+bool waits_for_a_job(pid_t shell) {
+  const std::string call = read_file("/proc/" + std::to_string(shell) + "/syscall");
+  return !call.empty() && std::isdigit(call.front()) != 0 && call.rfind("0 ", 0) != 0;
+}
+
 /// One shell from its start to its end.
 class OneShell {
  public:
@@ -270,6 +277,9 @@ class OneShell {
       must(wait_until([&] { return shell_->foreground_pgid() == pgid_ && !is_stopped(pid_); }),
            "not in foreground again");
     }
+    // A ^C that comes before that is lost in tcsh: 14 of 890 runs, all without grab.
+    if (situation_ == Situation::kInWait)
+      must(wait_until([&] { return waits_for_a_job(shell_->pid()); }), "does not wait");
     if (situation_ == Situation::kInRead) {
       shell_->run(read_line_for(kind_));
       must_be(shell_->expect("what? "), "read");
