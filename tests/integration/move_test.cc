@@ -299,7 +299,8 @@ TEST_F(Move, LastOutputOfAProgramThatEndsAtOnceIsShown) {
   SecondTerminal second;
   const pid_t pid = first.start("tracee_zoo count 300000");
   ASSERT_TRUE(grabs_tree(second, first, pid));
-  ASSERT_TRUE(second.expect("n00300000\r\ncounted all\r\n", Duration{30'000}));
+  // A test that reads too slowly has them drawn, as the last lines of the screen.
+  ASSERT_TRUE(second.expect("n00300000\r\ncounted all", Duration{30'000}));
   EXPECT_TRUE(second.expect_grab_ended(0));
 }
 
