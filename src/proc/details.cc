@@ -153,23 +153,6 @@ Result<void> read_nofile_limit(ProcessFiles& files, Process& process) {
   return {};
 }
 
-// Of descriptor `fd`; false if it has been closed meanwhile.
-// Kernel: stat(2) can fail for an open file: /proc/PID/fd gives ENOENT once the process has ended,
-// a file of a dead FUSE or NFS server ENOTCONN or ESTALE -> `st` is zeros; such a file is no
-// terminal. Source: fs/proc/fd.c proc_fd_getattr(), Linux >= 6.2, seen; fs/fuse/dir.c.
-Result<bool> describe_file(ProcessFiles& files, int fd, struct stat& st) {
-  GRAB_TRY(const UsableFd directory, files.fd_directory());
-  const std::string name = std::to_string(fd);
-  const int err = describe_at(directory.get(), name.c_str(), st);
-  if (err == EACCES || err == EPERM)
-    return fail_errno(err, "descriptor " + name + " of " + std::to_string(files.speaker()));
-  if (err == 0)
-    return true;
-  st = {};
-  char byte = 0;
-  return ::readlinkat(directory.get(), name.c_str(), &byte, 1) > 0;
-}
-
 // A copy of descriptor `fd`. Invalid if it has been closed meanwhile.
 Result<UniqueFd> take_copy(int pidfd, pid_t pid, int fd) {
   int err = 0;
@@ -183,6 +166,25 @@ Result<UniqueFd> take_copy(int pidfd, pid_t pid, int fd) {
     return fail_errno(
         err, "pidfd_getfd of descriptor " + std::to_string(fd) + " of " + std::to_string(pid));
   return copy;
+}
+
+// Of descriptor `fd`; false if it has been closed meanwhile.
+// Kernel: stat(2) can fail for an open file: /proc/PID/fd gives ENOENT once the process has ended,
+// a file of a dead FUSE or NFS server ENOTCONN or ESTALE -> `st` is zeros, if it is no terminal.
+// Source: fs/proc/fd.c proc_fd_getattr(), Linux >= 6.2, seen; fs/fuse/dir.c.
+Result<bool> describe_file(ProcessFiles& files, int pidfd, pid_t pid, int fd, struct stat& st) {
+  GRAB_TRY(const UsableFd directory, files.fd_directory());
+  const int err = describe_at(directory.get(), std::to_string(fd).c_str(), st);
+  if (err == 0)
+    return true;
+  st = {};
+  const std::string what = "statx of descriptor " + std::to_string(fd) + " of ";
+  if (err == EACCES || err == EPERM)
+    return fail_errno(err, what + std::to_string(pid));
+  GRAB_TRY(const UniqueFd copy, take_copy(pidfd, pid, fd));
+  if (copy.valid() && ::isatty(copy.get()) != 0)
+    return fail_errno(err, what + std::to_string(pid));
+  return copy.valid();
 }
 
 // Whether copies may be taken at all of the process's descriptors.
@@ -370,7 +372,7 @@ Result<void> DetailsReader::read_descriptors(Node& node, Details& details) {
 
 Result<void> DetailsReader::read_one(Node& node, int pidfd, int fd, Details& details) {
   struct stat st {};
-  GRAB_TRY(const bool open, describe_file(node.files, fd, st));
+  GRAB_TRY(const bool open, describe_file(node.files, pidfd, node.pid, fd, st));
   if (!open)
     return {};
   UniqueFd copy;
@@ -469,7 +471,7 @@ Result<bool> DetailsReader::same_descriptors(Node& node) const {
 
 bool DetailsReader::same_other(Node& node, int pidfd, const OtherFd& before) const {
   struct stat st {};
-  const Result<bool> open = describe_file(node.files, before.fd, st);
+  const Result<bool> open = describe_file(node.files, pidfd, node.pid, before.fd, st);
   if (!open || !*open)
     return false;
   OtherFd now = describe(before.fd, st);

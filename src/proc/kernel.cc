@@ -140,6 +140,8 @@ UniqueFd copy_of(int pidfd, int fd, int* err) {
 // by the name in /proc, which opens nothing, and with AT_STATX_DONT_SYNC. Source: statx(2),
 // fs/fuse/dir.c fuse_update_get_attr(), fs/fuse/file.c fuse_flush(); seen.
 int describe_at(int dir_fd, const char* name, struct stat& st) {
+  if (const int err = fault("statx", name, EIO); err != 0)
+    return err;
   struct statx known {};
   constexpr int kFlags = AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT;
   if (::statx(dir_fd, name, kFlags, STATX_BASIC_STATS, &known) != 0)
