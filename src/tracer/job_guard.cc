@@ -24,6 +24,8 @@
 #include <string>
 #include <utility>
 
+#include "base/front.h"
+#include "base/unique_fd.h"
 #include "proc/kernel.h"
 #include "proc/surroundings.h"
 
@@ -61,7 +63,8 @@ bool is_in_state(pid_t pid, const char* states) {
 
 dev_t device_of(pid_t pid, const std::string& fd) {
   struct stat info {};
-  return stat(proc_path(pid, "fd/" + fd).c_str(), &info) == 0 ? info.st_rdev : 0;
+  const std::string path = proc_path(pid, "fd/" + fd);
+  return proc::describe_at(AT_FDCWD, path.c_str(), info) == 0 ? info.st_rdev : 0;
 }
 
 /// Whether one of its descriptors is that terminal.
@@ -78,6 +81,28 @@ bool has_open(pid_t pid, dev_t terminal) {
 std::string read_text(const std::string& path) {
   std::string text;
   return proc::read_whole_at(AT_FDCWD, path.c_str(), text) == 0 ? text : std::string();
+}
+
+/// What a guard shows to be in front; 0 if it shows nothing. Any program may call itself a guard.
+// Kernel: open(2) of /proc/PID/fd/N opens the file behind it anew, be it a FIFO that nobody writes,
+// a device that does something when it is opened, or a file of which the process has an O_PATH
+// descriptor only -> opened is what is of the file system of memfd_create(2), where every file is
+// harmless. Source: proc_pid_fd(5), open(2) O_PATH; seen.
+pid_t shown_by(pid_t guard) {
+  const std::string path = proc_path(guard, "fd/" + std::to_string(kFrontFd));
+  const UniqueFd seen(open(path.c_str(), O_PATH | O_CLOEXEC));
+  const Result<UniqueFd> ours = Front::create();
+  if (!seen.valid() || !ours)
+    return 0;
+  const std::string itself = "/proc/self/fd/" + std::to_string(seen.get());
+  struct stat there {
+  }, here{};
+  if (proc::describe_at(AT_FDCWD, itself.c_str(), there) != 0 || fstat(ours->get(), &here) != 0 ||
+      !S_ISREG(there.st_mode) || there.st_dev != here.st_dev)
+    return 0;
+  const UniqueFd memory(open(itself.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  pid_t front = 0;
+  return pread(memory.get(), &front, sizeof front, 0) == sizeof front ? front : 0;
 }
 
 std::vector<pid_t> members_of(pid_t pgid) {
@@ -116,9 +141,7 @@ pid_t have_guard_give_way(pid_t pid) {
       break;
     if (std::exchange(asked, tracer) == tracer)
       continue;
-    const std::string memory = read_text(proc_path(tracer, "fd/" + std::to_string(kFrontFd)));
-    if (memory.size() == sizeof front)
-      std::memcpy(&front, memory.data(), sizeof front);
+    front = shown_by(tracer);
     (void)kill(tracer, kGiveWay);
   }
   return front;
@@ -132,6 +155,9 @@ std::optional<pid_t> have_guards_give_way(const proc::Snapshot& snapshot) {
     if (gives_way(process.tracer_comm))
       front = std::max(front.value_or(0), have_guard_give_way(process.stat.pid));
   }
+  const auto is_in_front = [&](const proc::Process& process) { return process.stat.pgid == front; };
+  if (front && std::none_of(snapshot.processes.begin(), snapshot.processes.end(), is_in_front))
+    front = 0;  // the relay is to signal no group but one of the tree
   const auto deadline = Clock::now() + kAside;
   for (const proc::Process& process : snapshot.processes) {
     const bool stood = gives_way(process.tracer_comm) && process.stat.state == 't';

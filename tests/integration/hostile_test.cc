@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Programs that want to be grabbed: what they control (memory, name, descriptors, paths) must not
 // make grab write outside of them, follow their paths, hand a descriptor out, or show their bytes.
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <set>
@@ -164,6 +165,20 @@ TEST_F(Hostile, NothingButItsOwnTerminalsCanBeTakenFromRootsGrab) {
   }
   ASSERT_THAT(taken, Not(testing::IsEmpty())) << "the thief never saw the donor";
   EXPECT_THAT(taken, Each(testing::AnyOfArray(its_own)));
+}
+
+// To open a FIFO that nobody writes, or to read one that nobody has written, takes for ever.
+TEST_F(Hostile, WhatAFalseGuardOfShellsShowsIsNeitherOpenedNorWaitedFor) {
+  const std::string fifo = scratch("fifo");
+  ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+  for (const char* how : {" path", " open"}) {
+    Shell first("bash");
+    SecondTerminal second;
+    const pid_t pid = first.start("tracee_zoo false-guard " + fifo + how);
+    ASSERT_NE(status_field(pid, pid, "TracerPid"), "0");
+    ASSERT_TRUE(grabs_tree(second, first, pid)) << how;
+    EXPECT_TRUE(second.echoes("here")) << how;
+  }
 }
 
 }  // namespace

@@ -127,6 +127,9 @@ constexpr Behaviour kBehaviours[] = {
     {"no-descriptors", without_terminal_descriptors,
      "FILE: its terminal is open as no descriptor; makes FILE then"},
     {"thief", descriptor_thief, "COMM: takes all descriptors of processes of that name"},
+    {"false-guard", false_guard,
+     "FILE path|open: echo-lines, traced by a `grab-jobs` that shows this file, by an O_PATH "
+     "descriptor or an open one"},
     {"int80-lines", int80_lines, "echo-lines by int 0x80, the call of 32-bit programs"},
 #if defined(__x86_64__)
     {"code32", code_32, "runs 32-bit code, which reads from the terminal"},

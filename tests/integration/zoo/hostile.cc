@@ -4,12 +4,16 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -131,6 +135,38 @@ int descriptor_thief(const Args& args) {
     }
     ::closedir(proc);
   }
+}
+
+int false_guard(const Args& args) {
+  constexpr int kShown = 3;
+  const int how = args.at(1) == "path" ? O_PATH : O_RDWR;
+  const int fd = static_cast<int>(must(::open(args.at(0).c_str(), how), args.at(0).c_str()));
+  const pid_t tracee = ::getpid();
+  (void)::prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);  // where there is Yama
+  const pid_t child = static_cast<pid_t>(must(::fork(), "fork"));
+  if (child == 0) {
+    if (must(::fork(), "fork") != 0)
+      ::_exit(0);  // the tracer is to be no part of the tree
+    must(::setsid(), "setsid");
+    must(::dup2(fd, kShown), "dup2");
+    must(::prctl(PR_SET_NAME, "grab-jobs"), "prctl");
+    must(::ptrace(PTRACE_SEIZE, tracee, nullptr, nullptr), "PTRACE_SEIZE");
+    for (;;)
+      ::pause();
+  }
+  must(::waitpid(child, nullptr, 0), "waitpid");
+  const auto is_traced = [] {
+    std::ifstream status("/proc/self/status");
+    for (std::string word; status >> word;) {
+      if (word == "TracerPid:")
+        return status >> word && word != "0";
+    }
+    return false;
+  };
+  while (!is_traced())
+    ::sched_yield();
+  say_ready();
+  return serve();
 }
 
 }  // namespace zoo

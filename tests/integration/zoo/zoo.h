@@ -91,6 +91,7 @@ int timed_write(const Args& args);
 int own_devpts(const Args& args);
 int without_terminal_descriptors(const Args& args);
 int descriptor_thief(const Args& args);
+int false_guard(const Args& args);
 int int80_lines(const Args& args);
 int code_32(const Args& args);
 int run_below(const Args& args);
