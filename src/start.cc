@@ -251,11 +251,13 @@ void drop_privileges(const Owner& owner, const relay::MovedTree& tree) {
     ::_exit(1);
 }
 
-/// From a tree that was moved to a keeper that is nobody's descendant; the caller ends.
+/// From a tree that was moved to a keeper that is nobody's descendant, and is to keep no memory of
+/// the tracers'; the caller ends.
 void hand_over(const cli::Options& options, relay::RelaySetup& setup, const tracer::Moved& moved,
-               const Owner& owner) {
+               const Owner& owner, tracer::Journal& journal) {
   if (::fork() != 0)
     return;
+  journal = {};
   setup.tree = cli::to_moved_tree(moved);
   std::vector<relay::Message> said{
       message::Hello{relay::kProtocolVersion, kSoftware},
@@ -329,7 +331,7 @@ struct MoveTools {
         return;
       shown = std::move(*again);
       setup.shown = shown.take_write_end();
-      hand_over(options, setup, moved, owner);
+      hand_over(options, setup, moved, owner, tools.journal);
       setup.shown.reset();
     }
   };
@@ -343,7 +345,7 @@ struct MoveTools {
   }
   setup.shown = shown.take_write_end();
   setup.notices = std::move(moved->notices);
-  hand_over(options, setup, moved->moved, owner);
+  hand_over(options, setup, moved->moved, owner, tools.journal);
   ::_exit(0);
 }
 

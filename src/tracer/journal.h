@@ -2,11 +2,11 @@
 // What tracers have reported, where it outlives them and those who have started them.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
 
 #include "base/error.h"
-#include "base/unique_fd.h"
 #include "tracer/report.h"
 
 namespace grab::tracer {
@@ -25,22 +25,27 @@ struct Told {
 };
 
 /// What the lines of a journal tell, taken together: those of all tracers that have written it, in
-/// that order. A line that its writer could not complete is none.
+/// that order. What is no such line is none.
 [[nodiscard]] Told read_journal(std::string_view text);
 
 /// Memory that fork(2) hands on: by it somebody who lives completes the move when a tracer and who
-/// has started it are killed together.
+/// has started it are killed together. One process writes at a time.
 class Journal {
  public:
   /// Errors: kSystem.
   [[nodiscard]] static Result<Journal> open();
 
-  /// Adds one of to_line()'s lines, whole, or cut short if the caller is killed in it.
-  void append(std::string_view line) const;
+  /// Adds one of to_line()'s lines, whole, or not at all if the caller is killed in it. False if
+  /// there is no room.
+  [[nodiscard]] bool append(std::string_view line) const;
   [[nodiscard]] Told read() const;
 
  private:
-  UniqueFd memory_;
+  struct Memory;
+  struct Unmap {
+    void operator()(Memory* memory) const;
+  };
+  std::unique_ptr<Memory, Unmap> memory_;
 };
 
 }  // namespace grab::tracer

@@ -283,7 +283,7 @@ class Move {
       (stays ? held.stopped : held.processes)
           .push_back({process.stat.pid, process.stat.start_time});
     }
-    channel_.report(held);
+    (void)channel_.report(held);
   }
 
   /// Prepares all, then commits all, root first. On an error nothing has been committed, and what
@@ -308,7 +308,8 @@ class Move {
     if (const int err = fault("commit", "", EIO); err != 0)
       return fail_errno(err, "the last moment before the commit");
     leave_old_terminal_open();
-    channel_.report(Committing{moved_but_processes()});
+    if (!channel_.report(Committing{moved_but_processes()}))
+      return fail(ErrorKind::kSystem, "the tree is too large to be written down");
     GRAB_CHECK(ready_followers());
     return commit_root();
   }
@@ -554,13 +555,13 @@ class Move {
       channel_.notice(tell.why);
     const auto telling = moved_but_processes().telling;
     if (!telling)
-      return channel_.report(moved());
+      return (void)channel_.report(moved());
     const auto notice = [this, &tell](const std::string& sentence) {
       channel_.notice(tell.advice.empty() ? sentence : sentence + "; " + tell.advice);
     };
     // The one that tells is there before the move is done: whoever is killed, the shell is told.
-    tell_shell(*telling,
-               {[this] { channel_.report(moved()); }, [this] { ends_.left_open.clear(); }, notice});
+    tell_shell(*telling, {[this] { (void)channel_.report(moved()); },
+                          [this] { ends_.left_open.clear(); }, notice});
   }
 
   pid_t named_;

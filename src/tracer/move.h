@@ -15,7 +15,9 @@
 namespace grab::tracer {
 
 struct MoveChannel {
-  std::function<void(const Report&)> report;       ///< Held before anything is risked, then Moved
+  /// Held before anything is risked, then Moved. False if it cannot be written down for those who
+  /// come after a killed tracer.
+  std::function<bool(const Report&)> report;
   std::function<void(const std::string&)> notice;  ///< a sentence for the user, after Moved
 };
 

@@ -79,11 +79,11 @@ void sleep_a_moment() {
   const MoveChannel channel{
       [&](const Report& report) {
         const std::string line = to_line(report);
-        if (whom.journal != nullptr)
-          whom.journal->append(line);
+        const bool noted = whom.journal == nullptr || whom.journal->append(line);
         write_all(reports.get(), line);
         if (const auto* moved = std::get_if<Moved>(&report); moved != nullptr && whom.see_to)
           whom.see_to(*moved);
+        return noted;
       },
       [&](const std::string& sentence) { write_all(notices.get(), sentence + "\n"); }};
   const MoveEnds ends{.ptmx = whom.ptmx,
@@ -94,7 +94,7 @@ void sleep_a_moment() {
                       .unfinished = unfinished};
   const Status moved = run_move(named, options, ends, channel);
   if (!moved)
-    channel.report(moved.error());
+    (void)channel.report(moved.error());
   _exit(0);
 }
 

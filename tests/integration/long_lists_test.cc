@@ -41,6 +41,16 @@ TEST_F(LongLists, AThousandProcessesAreMoved) {
   EXPECT_EQ(tree_of(pid).size(), 1001U);
 }
 
+// What tracers write down for who comes after them is no file.
+TEST_F(LongLists, ManyProcessesAreMovedByAGrabThatMayWriteNoLongFile) {
+  Shell first("bash");
+  SecondTerminal second;
+  const pid_t pid = first.start("tracee_zoo many-processes 100");
+  second.run("(ulimit -f 1; exec grab --tree " + std::to_string(pid) + ")");
+  ASSERT_TRUE(second.expect("grab: moved 101 processes", 4 * kDeadline));
+  EXPECT_TRUE(second.echoes("hello"));
+}
+
 TEST_F(LongLists, FiveHundredThreadsAreMoved) {
   Shell first("bash");
   SecondTerminal second;
