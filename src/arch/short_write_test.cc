@@ -3,6 +3,7 @@
 // that it is given, and that it has the registers that one call would have left it.
 #include "arch/short_write.h"
 
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -21,13 +22,15 @@ namespace grab::arch {
 namespace {
 
 /// At the end of a write of `asked` bytes, of which `written` were.
-Registers after_write(std::uint64_t asked, std::int64_t written, std::uint64_t number = SYS_write) {
+Registers after_write(std::uint64_t asked, std::int64_t written, std::uint64_t number = SYS_write,
+                      std::uint64_t fourth = 0) {
   Registers regs;
   regs.words[kOrigRax] = number;
   regs.words[kRax] = static_cast<std::uint64_t>(written);
   regs.words[kRdi] = 1;
   regs.words[kRsi] = 0x5000;
   regs.words[kRdx] = asked;
+  regs.words[kR10] = fourth;
   regs.words[kRip] = 0x7000;
   return regs;
 }
@@ -55,6 +58,7 @@ TEST(ShortWrite, IsNoneThatHasWrittenAllOrNothingOrIsAnotherCall) {
 TEST(ShortWrite, IsOneToASocketToo) {
   EXPECT_TRUE(short_write(after_write(100, 40, SYS_sendto)));
   EXPECT_FALSE(short_write(after_write(100, 100, SYS_sendto)));
+  EXPECT_FALSE(short_write(after_write(100, 40, SYS_sendto, MSG_ZEROCOPY)));
 }
 
 TEST(ShortWrite, OfAVectorMayBeOneAsFarAsItsCountsTell) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // What is left of an interrupted write on x86_64.
+#include <sys/socket.h>
 #include <sys/syscall.h>
 
 #include <algorithm>
@@ -137,6 +138,10 @@ std::optional<ShortWrite> short_write(const Registers& stopped) {
     return std::nullopt;
   if (stopped.in_i386_call != (regs.cs == kUserCode32))
     return std::nullopt;  // the code for the rest is of the kind that makes such calls
+  // Kernel: each send with MSG_ZEROCOPY is counted for the program, which waits for as many
+  // notices. Source: Documentation/networking/msg_zerocopy.rst.
+  if (number == SYS_sendto && (args[3] & MSG_ZEROCOPY) != 0)
+    return std::nullopt;
   ShortWrite cut{static_cast<int>(args[0]), static_cast<std::int32_t>(written)};
   const bool is_native = !stopped.in_i386_call;
   if (number == SYS_write || (number == SYS_sendto && is_native))
