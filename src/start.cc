@@ -17,6 +17,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
+#include <ctime>
 #include <fstream>
 #include <optional>
 #include <sstream>
@@ -440,9 +441,16 @@ Result<UniqueFd> fork_starter(const Starter& starter) {
 Result<Begun> await_one_of(const Starter& starter, MoveTools& tools, bool same_user,
                            const Say& say) {
   constexpr int kLives = 10;  // each but the first is of one that was killed with its tracer
+  constexpr timespec kPause{0, 100'000'000};
   for (int life = 0; life < kLives; ++life) {
-    GRAB_TRY(UniqueFd socket, fork_starter(starter));
-    GRAB_TRY(std::optional<Begun> begun, await_start(std::move(socket), same_user, say));
+    Result<UniqueFd> socket = fork_starter(starter);
+    if (!socket && life == 0)
+      return tl::unexpected(socket.error());
+    if (!socket) {  // a tree may be on the terminal: there may be a process to be had later
+      (void)::nanosleep(&kPause, nullptr);
+      continue;
+    }
+    GRAB_TRY(std::optional<Begun> begun, await_start(std::move(*socket), same_user, say));
     if (begun)
       return std::move(*begun);
     tools.resumes = true;
