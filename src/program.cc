@@ -75,6 +75,7 @@ Result<Program> Program::fork_on(int ptmx, const std::vector<std::string>& words
     become_program(words, pts.get(), gate.read_end.get(), failure.write_end.get());
   }
   program.gate_ = std::move(gate.write_end);
+  program.gate_read_end_ = std::move(gate.read_end);
   program.failure_ = std::move(failure.read_end);
   return program;
 }
