@@ -38,12 +38,16 @@ Tracees::~Tracees() {
 }
 
 /// A guard of an earlier move that has given way may have come back where that took long.
-static Status seize_from_guard(pid_t tid) {
-  const Status seized = seize(tid);
-  if (seized || proc::tracer_of(tid) == 0)
+Status Tracees::seize_from_guard(pid_t tid) {
+  Status seized = seize(tid);
+  const pid_t tracer = seized ? 0 : proc::tracer_of(tid);
+  if (tracer == 0 || stubborn_.count(tracer) != 0)
     return seized;
   (void)have_guard_give_way(tid);
-  return seize(tid);
+  seized = seize(tid);
+  if (!seized)
+    stubborn_.insert(tracer);
+  return seized;
 }
 
 /// Whether there was a thread that had to be seized. Those born under trace are no reason to look

@@ -82,6 +82,7 @@ class Tracees {
   [[nodiscard]] Status stop_but_spared(Clock::time_point deadline);
   [[nodiscard]] bool is_spared(pid_t tid, const Thread& thread) const;
   [[nodiscard]] bool is_to_stop(pid_t tid, const Thread& thread) const;
+  [[nodiscard]] Status seize_from_guard(pid_t tid);
   [[nodiscard]] Result<bool> seize_new();
   [[nodiscard]] bool collect();
   [[nodiscard]] Status settle(Clock::time_point deadline);
@@ -101,6 +102,7 @@ class Tracees {
   std::map<pid_t, Thread> threads_;  // by tid
   std::set<pid_t> vfork_children_;   // announced, not yet seen to exec or end
   std::set<pid_t> leaving_screen_;   // pids asked to
+  std::set<pid_t> stubborn_;         // tracers that do not give way: asked once, not a thread
   BegunWaits waits_;
   bool freezing_ = false;
   std::set<pid_t> spared_;  // pids, and tids that they have started: not to be stopped yet
