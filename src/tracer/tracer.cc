@@ -11,18 +11,13 @@
 
 #include <cerrno>
 #include <chrono>
-#include <cstdint>
-#include <ctime>
-#include <fstream>
 #include <functional>
-#include <map>
 #include <optional>
-#include <set>
 
 #include "proc/surroundings.h"
 #include "proc/tree_reader.h"
 #include "tracer/journal.h"
-#include "tracer/mend.h"
+#include "tracer/let_go_on.h"
 #include "tracer/move.h"
 #include "tracer/report.h"
 #include "tracer/served_screen.h"
@@ -30,8 +25,6 @@
 
 namespace grab::tracer {
 namespace {
-
-using std::chrono::milliseconds, std::chrono::steady_clock;
 
 struct Pipe {
   UniqueFd read_end, write_end;
@@ -63,11 +56,6 @@ void be_tracer() {
   (void)signal(SIGPIPE, SIG_IGN);
   (void)signal(SIGTTIN, SIG_IGN);
   (void)signal(SIGTTOU, SIG_IGN);
-}
-
-void sleep_a_moment() {
-  constexpr timespec kMoment{0, 1'000'000};
-  (void)nanosleep(&kMoment, nullptr);
 }
 
 [[noreturn]] void trace(pid_t named, const MoveOptions& options, const MoveFor& whom,
@@ -133,93 +121,6 @@ std::optional<std::string> read_line(int fd, std::string& buffer,
   }
 }
 
-std::optional<proc::Stat> stat_of(const Moved::Process& process) {
-  const auto stat = proc::stat_of(process.pid);
-  return stat && stat->start_time == process.start_time ? stat : std::nullopt;
-}
-
-/// How long the main thread of a process has had a processor; nothing where the kernel does not
-/// tell. Source: Documentation/scheduler/sched-stats.rst, /proc/<pid>/schedstat.
-std::optional<std::chrono::nanoseconds> run_time_of(pid_t pid) {
-  std::ifstream file("/proc/" + std::to_string(pid) + "/schedstat");
-  std::int64_t time = 0;
-  return file >> time ? std::optional(std::chrono::nanoseconds(time)) : std::nullopt;
-}
-
-/// Whether a process may still be on its way to the stop in which its dead tracer has left it:
-/// where many wait for a processor, it may have had none yet.
-class OnTheirWay {
- public:
-  explicit OnTheirWay(const Held& held) {
-    for (const Moved::Process& process : held.processes)
-      ran_before_[process.pid] = run_time_of(process.pid);
-  }
-  [[nodiscard]] bool may_be(pid_t pid) const {
-    constexpr milliseconds kUsual{500}, kLongest{10'000};
-    constexpr milliseconds kBatch{10};  // takes less than one to run, but for thousands of files
-    const auto waited = steady_clock::now() - begun_;
-    if (waited < kUsual || waited > kLongest)
-      return waited < kUsual;
-    const auto before = ran_before_.at(pid), now = run_time_of(pid);
-    return before && now && *now - *before < kBatch;
-  }
-
- private:
-  steady_clock::time_point begun_ = steady_clock::now();
-  std::map<pid_t, std::optional<std::chrono::nanoseconds>> ran_before_;
-};
-
-/// Sends what a dead tracer has left in a SIGSTOP on its way. Whether it has left somebody so.
-// Kernel: a process in a stop of its batch waits for SIGCONT when its tracer is gone; one that has
-// not got there yet will. Source: ptrace(2) PTRACE_SEIZE; seen.
-bool continue_held(const Held& held) {
-  const OnTheirWay on_their_way(held);
-  bool found_stopped = false;
-  for (bool again = true; again;) {
-    again = false;
-    for (const Moved::Process& process : held.processes) {
-      const auto stat = stat_of(process);
-      const bool stands = stat && stat->state == 'T';
-      if (!stat || (!stands && stat->state != 't' && stat->state != 'R') ||
-          !on_their_way.may_be(process.pid))
-        continue;
-      if (stands)
-        (void)kill(process.pid, SIGCONT);
-      found_stopped = found_stopped || stands;
-      again = true;
-    }
-    sleep_a_moment();
-  }
-  std::vector<pid_t> stopped;
-  for (const Moved::Process& process : held.stopped) {
-    if (stat_of(process))
-      stopped.push_back(process.pid);
-  }
-  bring_out_of_batches(stopped);
-  return found_stopped;
-}
-
-/// A shell that has seen one of its job stop has taken its terminal, or is about to. Who of the job
-/// goes on waiting in a read(2) there would get what is typed to the shell.
-// Kernel: whether a process may read its terminal is asked where read(2) begins -> one that has to
-// begin again is stopped by SIGTTIN. Source: drivers/tty/n_tty.c job_control; seen.
-void leave_terminal_to_shell(const Held& held) {
-  const auto deadline = steady_clock::now() + milliseconds(100);
-  std::set<pid_t> told;
-  while (held.front != 0 && steady_clock::now() < deadline) {
-    for (const Moved::Process& process : held.processes) {
-      const auto stat = stat_of(process);
-      if (!stat || stat->pgid != held.front || stat->tpgid == held.front || stat->tpgid <= 0)
-        continue;
-      if (stat->state != 'T' && told.insert(process.pid).second) {
-        (void)kill(process.pid, SIGSTOP);
-        (void)kill(process.pid, SIGCONT);
-      }
-    }
-    sleep_a_moment();
-  }
-}
-
 /// Tells the shell in a process of its own, for a tracer that may have been killed before it did.
 void tell_after_all(Telling telling, const MoveFor& whom, const UniqueFd& notices) {
   telling.again = true;
@@ -236,12 +137,6 @@ void tell_after_all(Telling telling, const MoveFor& whom, const UniqueFd& notice
 bool was_used(int ptmx) {
   pollfd poll_ptmx{ptmx, POLLIN, 0};
   return poll(&poll_ptmx, 1, 0) >= 0 && (poll_ptmx.revents & (POLLHUP | POLLIN)) != POLLHUP;
-}
-
-/// What a tracer that was killed held goes on.
-void let_go_on(const Held& held) {
-  if (continue_held(held))
-    leave_terminal_to_shell(held);
 }
 
 /// Forks a tracer and waits until it is done or dead; in that case what it held goes on.
