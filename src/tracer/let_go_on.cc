@@ -4,16 +4,13 @@
 #include <signal.h>
 
 #include <chrono>
-#include <cstdint>
 #include <ctime>
-#include <fstream>
 #include <map>
 #include <optional>
 #include <set>
-#include <string>
 #include <vector>
 
-#include "proc/surroundings.h"
+#include "proc/speaker.h"
 #include "tracer/mend.h"
 
 namespace grab::tracer {
@@ -27,16 +24,8 @@ void sleep_a_moment() {
 }
 
 std::optional<proc::Stat> stat_of(const Moved::Process& process) {
-  const auto stat = proc::stat_of(process.pid);
+  const auto stat = proc::stat_of_process(process.pid);
   return stat && stat->start_time == process.start_time ? stat : std::nullopt;
-}
-
-/// How long the main thread of a process has had a processor; nothing where the kernel does not
-/// tell. Source: Documentation/scheduler/sched-stats.rst, /proc/<pid>/schedstat.
-std::optional<std::chrono::nanoseconds> run_time_of(pid_t pid) {
-  std::ifstream file("/proc/" + std::to_string(pid) + "/schedstat");
-  std::int64_t time = 0;
-  return file >> time ? std::optional(std::chrono::nanoseconds(time)) : std::nullopt;
 }
 
 /// Whether a process may still be on its way to the stop in which its dead tracer has left it:
@@ -45,7 +34,7 @@ class OnTheirWay {
  public:
   explicit OnTheirWay(const Held& held) {
     for (const Moved::Process& process : held.processes)
-      ran_before_[process.pid] = run_time_of(process.pid);
+      ran_before_[process.pid] = proc::run_time_of(process.pid);
   }
   [[nodiscard]] bool may_be(pid_t pid) const {
     constexpr milliseconds kUsual{500}, kLongest{10'000};
@@ -53,7 +42,7 @@ class OnTheirWay {
     const auto waited = steady_clock::now() - begun_;
     if (waited < kUsual || waited > kLongest)
       return waited < kUsual;
-    const auto before = ran_before_.at(pid), now = run_time_of(pid);
+    const auto before = ran_before_.at(pid), now = proc::run_time_of(pid);
     return before && now && *now - *before < kBatch;
   }
 

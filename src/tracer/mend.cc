@@ -18,7 +18,7 @@
 
 #include "arch/batch.h"
 #include "base/unique_fd.h"
-#include "proc/surroundings.h"
+#include "proc/speaker.h"
 #include "tracer/vdso_room.h"
 
 namespace grab::tracer {
@@ -37,8 +37,11 @@ std::uint64_t instruction_pointer_of(const std::string& task) {
 
 /// What lies in the vDSO of a process whose thread is in a batch; nothing if none is.
 std::optional<std::vector<std::byte>> batch_of(pid_t pid) {
-  const UniqueFd memory = open_memory(pid);
-  const auto whole = memory.valid() ? find_vdso_room(pid, memory.get(), 0) : std::nullopt;
+  // Kernel: a main thread that has ended has no memory any more, and an empty maps. Source:
+  // kernel/exit.c exit_mm(); seen.
+  const pid_t speaker = proc::speaker_of(pid);
+  const UniqueFd memory = open_memory(speaker);
+  const auto whole = memory.valid() ? find_vdso_room(speaker, memory.get(), 0) : std::nullopt;
   if (!whole)
     return std::nullopt;
   // One that writes the rest of a write(2) is where it belongs.
@@ -58,7 +61,7 @@ std::optional<std::vector<std::byte>> batch_of(pid_t pid) {
 }
 
 char state_of(pid_t pid) {
-  const auto stat = proc::stat_of(pid);
+  const auto stat = proc::stat_of_process(pid);
   return stat ? stat->state : 'X';
 }
 
@@ -107,8 +110,7 @@ std::vector<pid_t> stopped_candidates(const proc::Snapshot& snapshot) {
   const std::string shell = std::to_string(snapshot.parent->stat.pid);
   std::ifstream children("/proc/" + shell + "/task/" + shell + "/children");
   for (pid_t child = 0; children >> child;) {
-    const auto stat = proc::stat_of(child);
-    if (stat && stat->state == 'T')
+    if (state_of(child) == 'T')
       pids.insert(child);
   }
   return {pids.begin(), pids.end()};

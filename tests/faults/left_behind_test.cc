@@ -311,6 +311,63 @@ TEST_F(LeftBehind, WhoReadsForRootGoesOnReadingWhereTheTracerWasKilledBehindRoot
   }
 }
 
+// The main thread of the last is a zombie for ever; another one reads, and runs the batch. All
+// lines pass through it.
+const Kind kDeadMainThread{"DeadMainThread",
+                           "tracee_zoo echo-lines | cat | tracee_zoo dead-leader"};
+
+// A tracer that is about to change root; the last has come to its stop by then, and was not seen
+// to.
+pid_t stopped_before_root(const Tree& tree, const FaultyGrab& grab) {
+  const pid_t tracer = stopped_after(0, grab);
+  const pid_t last = last_but_root(tree);
+  EXPECT_TRUE(wait_until([&] {
+    return status_field(last, threads_of(last).back(), "State").starts_with("t");
+  })) << grab.said();
+  return tracer;
+}
+
+std::string change_of_root(const Tree& tree, int nth) {
+  return "PTRACE_SETREGS@" + std::to_string(tree.root()) + "#" + std::to_string(nth) + "=stop";
+}
+
+TEST_F(LeftBehind, AProcessWhoseMainThreadHasEndedGoesOnWhenTheTracerIsKilledBeforeTheCommit) {
+  Tree tree(kDeadMainThread);
+  FaultyGrab grab(change_of_root(tree, 1), tree.grab_arguments());
+  const pid_t tracer = stopped_before_root(tree, grab);
+  ASSERT_NE(tracer, 0);
+  ::kill(tracer, SIGKILL);
+  grab.wait();
+  EXPECT_TRUE(grab.said_one_sentence()) << grab.said();
+  EXPECT_TRUE(tree.works());
+}
+
+TEST_F(LeftBehind, AProcessWhoseMainThreadHasEndedIsMovedByAnotherTracerWhenTheFirstIsKilled) {
+  Tree tree(kDeadMainThread);
+  FaultyGrab grab(change_of_root(tree, 2), tree.grab_arguments());
+  const pid_t tracer = stopped_before_root(tree, grab);
+  ASSERT_NE(tracer, 0);
+  ::kill(tracer, SIGKILL);
+  ::kill(stopped_after(tracer, grab), SIGCONT);
+  grab.wait();
+  ASSERT_TRUE(grab.shows_the_tree()) << grab.said();
+  EXPECT_TRUE(tree.has_left());
+  EXPECT_TRUE(tree.works_on(grab.terminal()));
+  EXPECT_TRUE(tree.shell().answers());
+}
+
+TEST_F(LeftBehind, AProcessWhoseMainThreadHasEndedIsMendedByTheNextGrabWhenAllWereKilled) {
+  Tree tree(kDeadMainThread);
+  FaultyGrab first(change_of_root(tree, 1), tree.grab_arguments());
+  ASSERT_NE(stopped_before_root(tree, first), 0);
+  kill_all(first, first.terminal().pid());
+  FaultyGrab second("", tree.grab_arguments());
+  second.wait();
+  ASSERT_TRUE(second.shows_the_tree()) << second.said();
+  EXPECT_TRUE(tree.has_left());
+  EXPECT_TRUE(tree.works_on(second.terminal()));
+}
+
 // Root has prepared, which nobody has seen yet: when the tracer is killed it stops. The starter
 // continues it when the shell has its prompt, which takes some luck otherwise.
 TEST_F(LeftBehind, AShellThatHasSeenItsJobStopKeepsTheTerminalWhenTheTracerWasKilled) {
