@@ -3,6 +3,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstddef>
@@ -10,6 +11,11 @@
 #include <utility>
 
 namespace grab::tracer {
+
+static bool serves(const Held& held, const Moved::Process& process) {
+  return std::any_of(held.serving.begin(), held.serving.end(),
+                     [&](const Moved::Process& server) { return server.pid == process.pid; });
+}
 
 void Told::take(Report&& report) {
   if (auto* one = std::get_if<Held>(&report))
@@ -20,9 +26,12 @@ void Told::take(Report&& report) {
     error = std::move(*one);
   if (auto* one = std::get_if<Committing>(&report)) {
     committing = std::move(one->moved);
-    auto& processes = committing->processes;
-    processes.insert(processes.end(), held.processes.begin(), held.processes.end());
-    processes.insert(processes.end(), held.stopped.begin(), held.stopped.end());
+    for (const auto* held_ones : {&held.processes, &held.stopped}) {
+      for (const Moved::Process& process : *held_ones) {
+        if (!serves(held, process))
+          committing->processes.push_back(process);
+      }
+    }
   }
 }
 

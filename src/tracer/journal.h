@@ -15,7 +15,8 @@ namespace grab::tracer {
 struct Told {
   Held held;
   std::optional<Moved> moved;
-  /// It was killed behind this, or has undone what it had begun; with the processes that were held.
+  /// It was killed behind this, or has undone what it had begun; with those of the tree that were
+  /// held. A server is found again by who needs it: as a member it would bring all its children.
   std::optional<Moved> committing;
   std::optional<Error> error;
   /// It did not get on, and was killed for that. (In no journal.)

@@ -35,6 +35,17 @@ TEST(Journal, TellsWhoWasHeldAndWithThemWhatWasCommitted) {
   EXPECT_EQ(told.held.front, 7);
 }
 
+TEST(Journal, TakesNoServerThatWasHeldForOneOfTheTree) {
+  const Held held{{{1, 2}, {3, 4}}, {{5, 6}, {7, 8}}, 0, {{3, 4}, {7, 8}}};
+  const Told told = read_journal(to_line(held) + to_line(committing("make")));
+  ASSERT_TRUE(told.committing);
+  ASSERT_EQ(told.committing->processes.size(), 2U);
+  EXPECT_EQ(told.committing->processes[0].pid, 1);
+  EXPECT_EQ(told.committing->processes[1].pid, 5);
+  EXPECT_EQ(told.held.processes.size(), 2U) << "it is continued all the same";
+  EXPECT_EQ(told.held.stopped.size(), 2U);
+}
+
 TEST(Journal, KeepsWhatWasCommittedWhenTheNextTracerIsKilledEarlier) {
   const Told told =
       read_journal(to_line(kHeld) + to_line(committing("make")) + to_line(Held{{{8, 9}}, {}, 0}));

@@ -273,15 +273,16 @@ class Move {
   }
 
   void report_held() {
-    Held held;
-    held.front = plan_.foreground ? snapshot_.old_terminal.foreground_pgid : 0;
+    Held held{.front = plan_.foreground ? snapshot_.old_terminal.foreground_pgid : 0};
     for (const proc::Process& process : snapshot_.processes) {
       const ProcessPlan* plan = plan_.find(process.stat.pid);
       if (plan == nullptr || plan->role == Role::kLeft || process.is_zombie())
         continue;
       const bool stays = process.stat.state == 'T' && screen_left_.count(process.stat.pid) == 0;
-      (stays ? held.stopped : held.processes)
-          .push_back({process.stat.pid, process.stat.start_time});
+      const Moved::Process id{process.stat.pid, process.stat.start_time};
+      (stays ? held.stopped : held.processes).push_back(id);
+      if (plan->role == Role::kServer)
+        held.serving.push_back(id);
     }
     (void)channel_.report(held);
   }

@@ -34,7 +34,7 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Guarding, shells, job_pgids, self_stoppers, r
                                    front_pgid)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Telling, shell, shell_start_time, pgid, children, wait_status,
                                    background, guard, again, is_script)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Held, processes, stopped, front)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Held, processes, stopped, front, serving)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Moved, root_name, old_terminal, old_devices, topology, processes,
                                    job_pgid, follower_pgids, redraw, status_pid, guarding, warnings,
                                    frozen_ms)

@@ -19,13 +19,15 @@ T round_trip(const T& report) {
 }
 
 TEST(Report, HeldKeepsPidsAndStartTimes) {
-  const Held held = round_trip(Held{{{1, 2}, {4194304, ~0ULL}}, {{3, 4}}, 5});
+  const Held held = round_trip(Held{{{1, 2}, {4194304, ~0ULL}}, {{3, 4}}, 5, {{1, 2}}});
   ASSERT_EQ(held.processes.size(), 2U);
   EXPECT_EQ(held.processes[1].pid, 4194304);
   EXPECT_EQ(held.processes[1].start_time, ~0ULL);
   ASSERT_EQ(held.stopped.size(), 1U);
   EXPECT_EQ(held.stopped[0].pid, 3);
   EXPECT_EQ(held.front, 5);
+  ASSERT_EQ(held.serving.size(), 1U);
+  EXPECT_EQ(held.serving[0].start_time, 2U);
   EXPECT_TRUE(round_trip(Held{}).processes.empty());
 }
 
