@@ -8,10 +8,12 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <string_view>
 #include <vector>
 
 #include "proc/speaker.h"
 #include "tracer/mend.h"
+#include "tracer/on_its_way.h"
 
 namespace grab::tracer {
 namespace {
@@ -28,43 +30,24 @@ std::optional<proc::Stat> stat_of(const Moved::Process& process) {
   return stat && stat->start_time == process.start_time ? stat : std::nullopt;
 }
 
-/// Whether a process may still be on its way to the stop in which its dead tracer has left it:
-/// where many wait for a processor, it may have had none yet.
-class OnTheirWay {
- public:
-  explicit OnTheirWay(const Held& held) {
-    for (const Moved::Process& process : held.processes)
-      ran_before_[process.pid] = proc::run_time_of(process.pid);
-  }
-  [[nodiscard]] bool may_be(pid_t pid) const {
-    constexpr milliseconds kUsual{500}, kLongest{10'000};
-    constexpr milliseconds kBatch{10};  // takes less than one to run, but for thousands of files
-    const auto waited = steady_clock::now() - begun_;
-    if (waited < kUsual || waited > kLongest)
-      return waited < kUsual;
-    const auto before = ran_before_.at(pid), now = proc::run_time_of(pid);
-    return before && now && *now - *before < kBatch;
-  }
-
- private:
-  steady_clock::time_point begun_ = steady_clock::now();
-  std::map<pid_t, std::optional<std::chrono::nanoseconds>> ran_before_;
-};
-
 /// Sends what a dead tracer has left in a SIGSTOP on its way. Whether it has left somebody so.
 // Kernel: a process in a stop of its batch waits for SIGCONT when its tracer is gone; one that has
-// not got there yet will. Source: ptrace(2) PTRACE_SEIZE; seen.
+// not got there yet will. A call of its batch may wait for a lock (of the terminal, of its memory)
+// or for a page to be read in, in state D. Source: ptrace(2) PTRACE_SEIZE, proc_pid_stat(5); seen.
 bool continue_held(const Held& held) {
-  const OnTheirWay on_their_way(held);
+  constexpr std::string_view kOnItsWay = "TtRD";
+  std::map<pid_t, const OnItsWay> ways;
+  for (const Moved::Process& process : held.processes)
+    ways.emplace(process.pid, process.pid);
   bool found_stopped = false;
   for (bool again = true; again;) {
     again = false;
     for (const Moved::Process& process : held.processes) {
       const auto stat = stat_of(process);
-      const bool stands = stat && stat->state == 'T';
-      if (!stat || (!stands && stat->state != 't' && stat->state != 'R') ||
-          !on_their_way.may_be(process.pid))
+      if (!stat || kOnItsWay.find(stat->state) == std::string_view::npos ||
+          !ways.at(process.pid).may_be(stat->state))
         continue;
+      const bool stands = stat->state == 'T';
       if (stands)
         (void)kill(process.pid, SIGCONT);
       found_stopped = found_stopped || stands;
