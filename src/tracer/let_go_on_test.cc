@@ -10,10 +10,12 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <vector>
 
 #include <gtest/gtest.h>
 
 #include "proc/surroundings.h"
+#include "tracer/ptrace.h"
 
 namespace grab::tracer {
 namespace {
@@ -86,6 +88,27 @@ TEST(LetGoOn, WaitsNotForEverForOneThatWaitsInTheKernel) {
   let_go_on(waiter.held());
   EXPECT_TRUE(waiter.waits());
   EXPECT_LT(steady_clock::now() - begun, seconds(5));
+}
+
+TEST(LetGoOn, WaitsNotForEverForOneThatSomebodyElseTraces) {
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    for (;;)
+      ::pause();
+  }
+  ASSERT_TRUE(seize(pid));
+  ASSERT_TRUE(interrupt(pid));
+  siginfo_t info{};
+  ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(pid), &info, WSTOPPED | WNOWAIT), 0);
+  ASSERT_EQ(state_of(pid), 't');
+  const std::vector<Moved::Process> held = {{pid, proc::stat_of(pid)->start_time}};
+  const auto begun = steady_clock::now();
+  let_go_on({.processes = held});
+  let_go_on({.stopped = held});
+  EXPECT_LT(steady_clock::now() - begun, seconds(5));
+  EXPECT_EQ(state_of(pid), 't');
+  ::kill(pid, SIGKILL);
+  ::waitpid(pid, nullptr, 0);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cinttypes>
 #include <cstddef>
@@ -19,6 +20,7 @@
 #include "arch/batch.h"
 #include "base/unique_fd.h"
 #include "proc/speaker.h"
+#include "tracer/on_its_way.h"
 #include "tracer/vdso_room.h"
 
 namespace grab::tracer {
@@ -65,37 +67,64 @@ char state_of(pid_t pid) {
   return stat ? stat->state : 'X';
 }
 
-/// Waits while `holds`, but not for ever.
-template <class Condition>
-void while_it_lasts(Condition holds) {
-  using std::chrono::milliseconds, std::chrono::steady_clock;
-  constexpr milliseconds kLimit{500};  // a batch takes less than one, but may wait for a processor
-  constexpr milliseconds kMoment{1};
-  const auto deadline = steady_clock::now() + kLimit;
-  while (holds() && steady_clock::now() < deadline)
-    std::this_thread::sleep_for(kMoment);
+bool has_ended(char state) {
+  return state == 'Z' || state == 'X';
 }
 
-/// A batch has stops on its way, so one SIGCONT may not be enough. Whether it stood in one.
-bool bring_out(pid_t pid) {
-  // It may be on its way into the stop that its tracer has left it in.
-  while_it_lasts([pid] { return state_of(pid) == 't' || state_of(pid) == 'R'; });
-  const auto batch = batch_of(pid);
-  if (state_of(pid) != 'T' || !batch)
-    return false;
-  while_it_lasts([pid] {
-    const char state = state_of(pid);
-    const bool inside = batch_of(pid).has_value();
-    if (state == 'T' && inside)
-      (void)kill(pid, SIGCONT);
-    return inside || state == 'R';  // of one that runs nobody knows where it is
-  });
-  if (arch::was_stopped(*batch)) {
-    (void)kill(pid, SIGSTOP);
-    while_it_lasts([pid] { return state_of(pid) != 'T' && state_of(pid) != 'X'; });
+/// One that may stand in a batch, or is about to, while it is brought out.
+class Straggler {
+ public:
+  explicit Straggler(pid_t pid) : pid_(pid), way_(pid) {}
+
+  /// Does what is to be done now. Whether something is left to do.
+  bool go_on() {
+    const char state = state_of(pid_);
+    if (step_ == Step::kFind)
+      find(state);
+    else if (step_ == Step::kBringOut)
+      bring_out(state);
+    else if (state == 'T' || has_ended(state) || !way_.may_be(state))
+      step_ = Step::kDone;
+    return step_ != Step::kDone;
   }
-  return true;
-}
+  [[nodiscard]] bool stood_in_batch() const { return batch_.has_value(); }
+
+ private:
+  enum class Step { kFind, kBringOut, kStopAgain, kDone };
+
+  void begin(Step step) {
+    step_ = step;
+    way_ = OnItsWay(pid_);
+  }
+
+  void find(char state) {
+    // It may be on its way into the stop that its tracer has left it in.
+    if ((state == 't' || state == 'R' || state == 'D') && way_.may_be(state))
+      return;
+    if (state == 'T')
+      batch_ = batch_of(pid_);
+    begin(batch_ ? Step::kBringOut : Step::kDone);
+  }
+
+  // A batch has stops on its way, so one SIGCONT may not be enough.
+  void bring_out(char state) {
+    const bool inside = batch_of(pid_).has_value();
+    if (state == 'T' && inside)
+      (void)kill(pid_, SIGCONT);
+    // Of one that runs nobody knows where it is.
+    if ((inside || state == 'R') && way_.may_be(state))
+      return;
+    const bool stops = arch::was_stopped(*batch_) && !has_ended(state);
+    if (stops)
+      (void)kill(pid_, SIGSTOP);
+    begin(stops ? Step::kStopAgain : Step::kDone);
+  }
+
+  pid_t pid_;
+  OnItsWay way_;  // in this step
+  Step step_ = Step::kFind;
+  std::optional<std::vector<std::byte>> batch_;
+};
 
 /// The stopped ones of the tree and of the old shell's other children: a command of a pipeline that
 /// has left its group with an unfinished move is none of the tree.
@@ -119,10 +148,17 @@ std::vector<pid_t> stopped_candidates(const proc::Snapshot& snapshot) {
 }  // namespace
 
 bool bring_out_of_batches(const std::vector<pid_t>& pids) {
-  bool any = false;
-  for (const pid_t pid : pids)
-    any = bring_out(pid) || any;
-  return any;
+  constexpr std::chrono::milliseconds kMoment{1};
+  std::vector<Straggler> stragglers(pids.begin(), pids.end());
+  for (bool again = true; again;) {
+    again = false;
+    for (Straggler& straggler : stragglers)
+      again = straggler.go_on() || again;
+    if (again)
+      std::this_thread::sleep_for(kMoment);
+  }
+  return std::any_of(stragglers.begin(), stragglers.end(),
+                     [](const Straggler& straggler) { return straggler.stood_in_batch(); });
 }
 
 bool mend_half_moved(const proc::Snapshot& snapshot) {

@@ -11,8 +11,9 @@
 
 namespace grab::tracer {
 
-/// Lets each of these that stands still inside a batch go on until it has come out, and stops it
-/// again if it was stopped before it was moved. Returns whether there was one.
+/// Lets each of these that stands still inside a batch, or is on its way there, go on until it has
+/// come out, and stops it again if it was stopped before it was moved. Returns whether there was
+/// one. Sees to all at once; to one that gets no processor for as long as OnItsWay says.
 // Kernel: a stopped process makes its calls for a tracer, and is stopped where it is when that
 // tracer is gone. Source: kernel/ptrace.c __ptrace_unlink; seen.
 bool bring_out_of_batches(const std::vector<pid_t>& pids);

@@ -2,10 +2,19 @@
 #include "tracer/on_its_way.h"
 
 #include "proc/speaker.h"
+#include "proc/surroundings.h"
 
 namespace grab::tracer {
 
 using std::chrono::milliseconds, std::chrono::steady_clock;
+
+// Kernel: a tracer that is killed lets its tracees go somewhere on its way out, with its files
+// closed already. Source: kernel/exit.c do_exit.
+static bool is_traced_by_one_that_lives(pid_t pid) {
+  const pid_t tracer = proc::tracer_of(proc::speaker_of(pid));
+  const auto stat = tracer != 0 ? proc::stat_of(tracer) : std::nullopt;
+  return stat && !proc::is_exiting(*stat);
+}
 
 OnItsWay::OnItsWay(pid_t pid) : pid_(pid), ran_before_(proc::run_time_of(pid)) {}
 
@@ -16,6 +25,8 @@ bool OnItsWay::may_be(char state) const {
   if (waited < kUsual)
     return true;
   if (waited > kLongest || (state != 'R' && state != 't' && state != 'T'))
+    return false;
+  if (state == 't' && is_traced_by_one_that_lives(pid_))
     return false;
   const auto now = proc::run_time_of(pid_);
   return ran_before_ && now && *now - *ran_before_ < kBatch;

@@ -16,7 +16,8 @@ class OnItsWay {
 
   /// Whether it may still be, in this state: as long as that usually takes, and longer if it waits
   /// for a processor, or has just come to a stop: where many wait, it may have had none yet. Not
-  /// longer for one that waits for something else, which may take for ever.
+  /// longer for one that waits for something else, which may take for ever, or that somebody else
+  /// (a guard) holds.
   [[nodiscard]] bool may_be(char state) const;
 
  private:

@@ -238,6 +238,24 @@ TEST_F(LeftBehind, AStoppedJobWhoseTracerIsKilledIsStoppedAsBeforeAndGoesOnWithF
   EXPECT_TRUE(tree.shell().expect("got: hello"));
 }
 
+TEST_F(LeftBehind, AStoppedJobThatGetsNoProcessorForASecondIsBroughtOutOfItsBatchAndStopped) {
+  Tree tree(kStopped);
+  FaultyGrab grab(batch_begins(tree), tree.grab_arguments());
+  const pid_t tracer = stopped_after(0, grab);
+  ASSERT_NE(tracer, 0);
+  {
+    const Starved root(tree.root());
+    ::kill(tracer, SIGKILL);
+    grab.wait();
+  }
+  EXPECT_TRUE(grab.said_one_sentence()) << grab.said();
+  EXPECT_TRUE(wait_until([&] { return is_stopped(tree.root()); }));
+  tree.shell().run("fg");
+  ASSERT_TRUE(tree.shell().expect("tracee_zoo echo-lines"));
+  tree.shell().run("hello");
+  EXPECT_TRUE(tree.shell().expect("got: hello"));
+}
+
 TEST_F(LeftBehind, AStoppedJobWhoseGrabWasKilledWithAllItsProcessesIsMovedStoppedByTheNext) {
   Tree tree(kStopped);
   FaultyGrab first(batch_begins(tree), tree.grab_arguments());
