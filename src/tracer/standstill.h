@@ -6,7 +6,6 @@
 #include <sys/types.h>
 
 #include <chrono>
-#include <cstdint>
 #include <optional>
 
 namespace grab::tracer {
@@ -24,8 +23,8 @@ class Standstill {
 
  private:
   pid_t pid_;
-  std::optional<std::int64_t> ran_;  ///< nanoseconds
-  int looks_ = 0;                    ///< that found it so; not a time, which goes on when we stand
+  std::optional<std::chrono::nanoseconds> ran_;
+  int looks_ = 0;  ///< that found it so; not a time, which goes on when we stand
 };
 
 }  // namespace grab::tracer
