@@ -4,8 +4,10 @@
 #include "tracer/let_go_on.h"
 
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -29,13 +31,14 @@ char state_of(pid_t pid) {
 
 /// Is in state D for so long, as by a lock that others hold, then stops, and ends when it is
 /// continued.
-// Kernel: the parent of a vfork(2) waits so until its child has ended. Source: vfork(2); seen.
+// Kernel: the parent of a vfork(2) waits so until its child has ended. Source: clone(2)
+// CLONE_VFORK; seen.
 class Waiter {
  public:
   explicit Waiter(int milliseconds) : pid_(::fork()) {
     if (pid_ == 0) {
       (void)::signal(SIGCHLD, SIG_IGN);  // nobody has to wait for it
-      if (::vfork() == 0) {
+      if (::syscall(SYS_clone, CLONE_VFORK | SIGCHLD, 0, 0, 0, 0) == 0) {
         ::prctl(PR_SET_PDEATHSIG, SIGKILL);
         ::poll(nullptr, 0, milliseconds);
         ::_exit(0);
@@ -53,6 +56,8 @@ class Waiter {
   }
   Waiter(const Waiter&) = delete;
   Waiter& operator=(const Waiter&) = delete;
+  Waiter(Waiter&&) = delete;
+  Waiter& operator=(Waiter&&) = delete;
 
   [[nodiscard]] Held held() const {
     return {.processes = {{pid_, proc::stat_of(pid_)->start_time}}};
