@@ -245,6 +245,8 @@ Result<int> carry_out(const cli::Options& options) {
 int run(int argc, char** argv) {
   open_standard_descriptors();
   leave_no_zombies();
+  // A file that may not grow (ulimit -f) is an error like others, for all that is forked from here.
+  (void)signal(SIGXFSZ, SIG_IGN);
   const auto options = cli::parse_options(argc, argv);
   if (!options)
     return report(options.error(), cli::wants_json(argc, argv));

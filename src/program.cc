@@ -34,7 +34,8 @@ Result<Pipe> open_pipe() {
   for (const std::string& word : words)
     argv.push_back(const_cast<char*>(word.c_str()));  // NOLINT: execvp(3) does not write to them
   argv.push_back(nullptr);
-  (void)::signal(SIGCHLD, SIG_DFL);
+  for (const int signo : {SIGCHLD, SIGXFSZ})
+    (void)::signal(signo, SIG_DFL);
   char byte = 0;
   if (::read(gate, &byte, 1) != 1)
     ::_exit(1);

@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <memory>
+#include <string>
 
 #include "base/error.h"
 #include "base/unique_fd.h"
@@ -19,6 +20,10 @@ class Front {
   [[nodiscard]] static Result<UniqueFd> create();
   /// `memory`: borrowed, and to stay open. Errors: kSystem.
   [[nodiscard]] static Result<Front> open(int memory);
+  /// What is shown in the memory of another process, to which `path` leads: a descriptor of it in
+  /// /proc. 0 where that is no memory that create() has made for this user: then it is not opened,
+  /// whatever it is, and not waited for.
+  [[nodiscard]] static pid_t shown_at(const std::string& path, uid_t owner);
 
   /// Says that the process group is in front; 0: the one that the kernel has there.
   void show(pid_t pgid) { *pgid_ = pgid; }

@@ -22,8 +22,10 @@ constexpr unsigned kMajor = 136;  // UNIX98_PTY_SLAVE_MAJOR, include/uapi/linux/
 
 }  // namespace
 
+// Kernel: a ptmx that nobody reads at the other end is full some time, and write(2) waits then;
+// O_NONBLOCK cannot be had later but for all who have the open file. Source: pty(7), fcntl(2).
 Result<UniqueFd> open_ptmx(const Viewer* viewer) {
-  UniqueFd ptmx(::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
+  UniqueFd ptmx(::posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC));
   if (!ptmx.valid())
     return fail_errno(errno, "opening /dev/ptmx");
   if (::unlockpt(ptmx.get()) != 0)

@@ -58,7 +58,7 @@ struct Viewer {
 /// Errors: kRefused without a terminal.
 [[nodiscard]] Result<Viewer> open_viewer();
 
-/// A new ptmx, unlocked, with the window size of `viewer`. Close-on-exec.
+/// A new ptmx, unlocked, with the window size of `viewer`. Close-on-exec and non-blocking.
 [[nodiscard]] Result<UniqueFd> open_ptmx(const Viewer* viewer);
 
 }  // namespace grab::relay

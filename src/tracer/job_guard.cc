@@ -24,8 +24,6 @@
 #include <string>
 #include <utility>
 
-#include "base/front.h"
-#include "base/unique_fd.h"
 #include "proc/kernel.h"
 #include "proc/surroundings.h"
 
@@ -37,7 +35,6 @@ using Clock = std::chrono::steady_clock;
 
 constexpr const char* kName = "grab-jobs";
 constexpr int kGiveWay = SIGUSR1;
-constexpr milliseconds kAside{500};  // another grab has begun by then, or will not
 constexpr milliseconds kBetweenLooks{10};
 constexpr milliseconds kSeizeLimit{5000};  // nobody is held for so long
 constexpr int kWatchedCalls = 2000;        // a program that begins to read does so before
@@ -83,28 +80,6 @@ std::string read_text(const std::string& path) {
   return proc::read_whole_at(AT_FDCWD, path.c_str(), text) == 0 ? text : std::string();
 }
 
-/// What a guard shows to be in front; 0 if it shows nothing. Any program may call itself a guard.
-// Kernel: open(2) of /proc/PID/fd/N opens the file behind it anew, be it a FIFO that nobody writes,
-// a device that does something when it is opened, or a file of which the process has an O_PATH
-// descriptor only -> opened is what is of the file system of memfd_create(2), where every file is
-// harmless. Source: proc_pid_fd(5), open(2) O_PATH; seen.
-pid_t shown_by(pid_t guard) {
-  const std::string path = proc_path(guard, "fd/" + std::to_string(kFrontFd));
-  const UniqueFd seen(open(path.c_str(), O_PATH | O_CLOEXEC));
-  const Result<UniqueFd> ours = Front::create();
-  if (!seen.valid() || !ours)
-    return 0;
-  const std::string itself = "/proc/self/fd/" + std::to_string(seen.get());
-  struct stat there {
-  }, here{};
-  if (proc::describe_at(AT_FDCWD, itself.c_str(), there) != 0 || fstat(ours->get(), &here) != 0 ||
-      !S_ISREG(there.st_mode) || there.st_dev != here.st_dev)
-    return 0;
-  const UniqueFd memory(open(itself.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
-  pid_t front = 0;
-  return pread(memory.get(), &front, sizeof front, 0) == sizeof front ? front : 0;
-}
-
 std::vector<pid_t> members_of(pid_t pgid) {
   std::vector<pid_t> members;
   const std::unique_ptr<DIR, int (*)(DIR*)> proc(opendir("/proc"), closedir);
@@ -126,22 +101,37 @@ pid_t session_of(pid_t pgid) {
   return members.empty() ? 0 : getsid(members.front());
 }
 
+/// The user of a tracer that may be a guard; nothing if it is none. Anybody can give a process that
+/// name: one who has no business there is not asked.
+std::optional<uid_t> user_of_guard(pid_t tracer, pid_t tracee) {
+  const auto guard = proc::status_of(tracer), guarded = proc::status_of(tracee);
+  if (!guard || !guarded || read_text(proc_path(tracer, "comm")) != std::string(kName) + "\n")
+    return std::nullopt;
+  const uid_t user = guard->uid.effective;
+  const bool is_known = user == 0 || user == geteuid() || user == guarded->uid.real;
+  return is_known ? std::optional(user) : std::nullopt;
+}
+
 }  // namespace
 
 bool gives_way(const std::string& tracer_comm) {
   return tracer_comm == kName;
 }
 
-pid_t have_guard_give_way(pid_t pid) {
-  const auto deadline = Clock::now() + kAside;
+pid_t have_guard_give_way(pid_t tid, milliseconds limit) {
+  const auto deadline = Clock::now() + limit;
   pid_t front = 0;
   for (pid_t asked = 0; Clock::now() < deadline; sleep_for(milliseconds{1})) {
-    const pid_t tracer = proc::tracer_of(pid);
-    if (tracer == 0 || read_text(proc_path(tracer, "comm")) != std::string(kName) + "\n")
+    const pid_t tracer = proc::tracer_of(tid);
+    const auto user = tracer != 0 ? user_of_guard(tracer, tid) : std::nullopt;
+    if (!user)
       break;
     if (std::exchange(asked, tracer) == tracer)
       continue;
-    front = shown_by(tracer);
+    if (const pid_t shown =
+            Front::shown_at(proc_path(tracer, "fd/" + std::to_string(kFrontFd)), *user);
+        shown != 0)
+      front = shown;
     (void)kill(tracer, kGiveWay);
   }
   return front;
@@ -151,14 +141,16 @@ pid_t have_guard_give_way(pid_t pid) {
 // way into the stop (T). Source: kernel/ptrace.c __ptrace_unlink; seen.
 std::optional<pid_t> have_guards_give_way(const proc::Snapshot& snapshot) {
   std::optional<pid_t> front;
+  auto deadline = Clock::now() + kGuardAside;
   for (const proc::Process& process : snapshot.processes) {
+    const auto left = std::chrono::duration_cast<milliseconds>(deadline - Clock::now());
     if (gives_way(process.tracer_comm))
-      front = std::max(front.value_or(0), have_guard_give_way(process.stat.pid));
+      front = std::max(front.value_or(0), have_guard_give_way(process.stat.pid, left));
   }
   const auto is_in_front = [&](const proc::Process& process) { return process.stat.pgid == front; };
   if (front && std::none_of(snapshot.processes.begin(), snapshot.processes.end(), is_in_front))
     front = 0;  // the relay is to signal no group but one of the tree
-  const auto deadline = Clock::now() + kAside;
+  deadline = Clock::now() + kGuardAside;
   for (const proc::Process& process : snapshot.processes) {
     const bool stood = gives_way(process.tracer_comm) && process.stat.state == 't';
     while (stood && is_in_state(process.stat.pid, "tR") && Clock::now() < deadline)
@@ -455,7 +447,7 @@ void leave_all_but(int front) {
 /// Returns when nobody has traced a shell for a while, or none is left on the terminal.
 void stand_aside(const Guarding& guarding, dev_t terminal) {
   auto since = Clock::now();
-  while (Clock::now() < since + kAside) {
+  while (Clock::now() < since + kGuardAside) {
     bool is_there = false;
     for (const Guarding::Shell& shell : guarding.shells) {
       is_there = is_there || (lives(shell) && has_open(shell.pid, terminal));

@@ -25,7 +25,7 @@ bool is_job_stop(int signo) {
 }  // namespace
 
 Tracees::Tracees(proc::TreeReader& reader, bool leave_denied)
-    : reader_(reader), leave_denied_(leave_denied) {
+    : reader_(reader), leave_denied_(leave_denied), guard_patience_(kGuardAside) {
   // Every stop of a tracee raises SIGCHLD; blocked, it can be waited for with a deadline.
   sigset_t set;
   sigemptyset(&set);
@@ -37,22 +37,22 @@ Tracees::~Tracees() {
   detach_all();
 }
 
-/// A guard of an earlier move that has given way may have come back where that took long.
-Status Tracees::seize_from_guard(pid_t tid) {
-  Status seized = seize(tid);
-  const pid_t tracer = seized ? 0 : proc::tracer_of(tid);
-  if (tracer == 0 || stubborn_.count(tracer) != 0)
+/// A guard of an earlier move that has given way may have come back where that took long. For one
+/// that stays the tree does not stand still again and again, once for each thread.
+Status Tracees::seize_from_guard(pid_t tid, Clock::time_point deadline) {
+  const Status seized = seize(tid);
+  if (seized || proc::tracer_of(tid) == 0)
     return seized;
-  (void)have_guard_give_way(tid);
-  seized = seize(tid);
-  if (!seized)
-    stubborn_.insert(tracer);
-  return seized;
+  const auto begun = Clock::now();
+  const auto limit = std::min<Clock::duration>(guard_patience_, deadline - begun);
+  (void)have_guard_give_way(tid, std::chrono::duration_cast<std::chrono::milliseconds>(limit));
+  guard_patience_ -= Clock::now() - begun;
+  return seize(tid);
 }
 
 /// Whether there was a thread that had to be seized. Those born under trace are no reason to look
 /// again: so are all that they start, and stop_all() waits for each.
-Result<bool> Tracees::seize_new() {
+Result<bool> Tracees::seize_new(Clock::time_point deadline) {
   GRAB_TRY(const auto members, reader_.scan());
   bool found = false;
   for (const auto& member : members) {
@@ -61,7 +61,7 @@ Result<bool> Tracees::seize_new() {
         known->second.pid = member.pid;
         continue;
       }
-      if (const Status seized = seize_from_guard(tid); !seized) {
+      if (const Status seized = seize_from_guard(tid, deadline); !seized) {
         // Kernel: SEIZE of a thread that has ended, or of a zombie, is refused like one that is not
         // allowed -> the next scan tells which it was. Source: kernel/ptrace.c ptrace_attach; seen.
         const std::optional<proc::Stat> stat = proc::stat_of(tid);
@@ -93,7 +93,7 @@ Result<bool> Tracees::seize_new() {
 
 Status Tracees::seize_all(Clock::time_point deadline) {
   for (;;) {
-    GRAB_TRY(const bool found, seize_new());
+    GRAB_TRY(const bool found, seize_new(deadline));
     (void)collect();
     if (!found)
       return {};
@@ -384,7 +384,7 @@ Status Tracees::stop_but_spared(Clock::time_point deadline) {
     GRAB_CHECK(settle(deadline));
     // Nothing runs any more (but servers, the first time), so the children that /proc lists now are
     // all there are.
-    GRAB_TRY(const bool found, seize_new());
+    GRAB_TRY(const bool found, seize_new(deadline));
     if (!found && settled())
       return {};
     if (Clock::now() > deadline)
@@ -415,8 +415,11 @@ void Tracees::tell_stopped_from_running(proc::Snapshot& snapshot,
   }
   for (proc::Process& process : snapshot.processes) {
     const auto found = by_signal.find(process.stat.pid);
-    if (found == by_signal.end())
+    if (found == by_signal.end()) {
+      if (gives_way(process.tracer_comm))
+        process.tracer_comm.clear();  // it has not: a tracer like any other
       continue;
+    }
     if (found->second)
       process.stat.state = 'T';
     else if (process.stat.state == 'T')

@@ -82,8 +82,8 @@ class Tracees {
   [[nodiscard]] Status stop_but_spared(Clock::time_point deadline);
   [[nodiscard]] bool is_spared(pid_t tid, const Thread& thread) const;
   [[nodiscard]] bool is_to_stop(pid_t tid, const Thread& thread) const;
-  [[nodiscard]] Status seize_from_guard(pid_t tid);
-  [[nodiscard]] Result<bool> seize_new();
+  [[nodiscard]] Result<bool> seize_new(Clock::time_point deadline);
+  [[nodiscard]] Status seize_from_guard(pid_t tid, Clock::time_point deadline);
   [[nodiscard]] bool collect();
   [[nodiscard]] Status settle(Clock::time_point deadline);
   [[nodiscard]] bool settled() const;
@@ -102,8 +102,8 @@ class Tracees {
   std::map<pid_t, Thread> threads_;  // by tid
   std::set<pid_t> vfork_children_;   // announced, not yet seen to exec or end
   std::set<pid_t> leaving_screen_;   // pids asked to
-  std::set<pid_t> stubborn_;         // tracers that do not give way: asked once, not a thread
   BegunWaits waits_;
+  Clock::duration guard_patience_;  // what is left of the time that guards get to give way
   bool freezing_ = false;
   std::set<pid_t> spared_;  // pids, and tids that they have started: not to be stopped yet
   Clock::time_point first_interrupt_{};

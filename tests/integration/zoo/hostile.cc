@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Programs that lie about themselves, or wait for a chance: a vDSO elsewhere, none, a file in its
-// place, a terminal of their own making, a thief of descriptors.
+// place, a terminal of their own making, a thief of descriptors, a guard that is none.
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/auxv.h>
@@ -22,6 +21,7 @@
 #include <cstring>
 #include <fstream>
 #include <set>
+#include <vector>
 
 #include "integration/zoo/zoo.h"
 
@@ -53,6 +53,32 @@ Mapping move_vdso() {
   if (::mremap(at.start, at.size, at.size, MREMAP_MAYMOVE | MREMAP_FIXED, room) == MAP_FAILED)
     must(-1, "mremap");
   return at;
+}
+
+/// Traces them until it is killed; `kind` as in false_guard().
+[[noreturn]] void trace_all(const std::vector<pid_t>& pids, const std::string& kind,
+                            const std::string& file, int ready) {
+  constexpr int kMemory = 3;
+  must(::setsid(), "setsid");
+  must(::prctl(PR_SET_NAME, "grab-jobs"), "PR_SET_NAME");
+  const int flags = kind == "path" ? O_PATH : kind == "open" ? O_RDWR : O_RDONLY;
+  must(::dup2(static_cast<int>(must(::open(file.c_str(), flags), file.c_str())), kMemory), "dup2");
+  for (const pid_t pid : pids)
+    must(::ptrace(PTRACE_SEIZE, pid, nullptr, nullptr), "PTRACE_SEIZE");
+  constexpr uid_t kNobody = 65534;
+  if (kind == "nobody")
+    must(::setresuid(kNobody, kNobody, kNobody), "setresuid");
+  if (kind == "deaf")
+    (void)::signal(SIGUSR1, SIG_IGN);
+  must(::write(ready, "", 1), "write");
+  for (const int fd : {0, 1, 2})
+    ::close(fd);
+  int status = 0;
+  for (pid_t pid = 0; (pid = ::waitpid(-1, &status, __WALL)) > 0 || errno == EINTR;) {
+    if (pid > 0 && WIFSTOPPED(status))
+      (void)::ptrace(PTRACE_CONT, pid, nullptr, status >> 16 != 0 ? 0L : WSTOPSIG(status));
+  }
+  ::_exit(0);
 }
 
 }  // namespace
@@ -101,6 +127,39 @@ int without_terminal_descriptors(const Args& args) {
     ::pause();
 }
 
+int false_guard(const Args& args) {
+  int ready[2], tracing[2];
+  must(::pipe(ready) | ::pipe(tracing), "pipe");
+  std::vector<pid_t> pids{::getpid()};
+  const int children = args.size() > 2 ? std::atoi(args[2].c_str()) : 0;
+  for (int i = 0; i < children; ++i) {
+    const auto child = static_cast<pid_t>(must(::fork(), "fork"));
+    if (child == 0) {
+      (void)::prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
+      must(::write(ready[1], "", 1), "write");
+      for (;;)
+        ::pause();
+    }
+    pids.push_back(child);
+  }
+  (void)::prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
+  char byte = 0;
+  for (int i = 0; i < children; ++i)
+    must(::read(ready[0], &byte, 1), "read");
+  // Nobody's child, lest it be of the tree.
+  const auto between = static_cast<pid_t>(must(::fork(), "fork"));
+  if (between == 0) {
+    if (::fork() == 0)
+      trace_all(pids, args.at(0), args.at(1), tracing[1]);
+    ::_exit(0);
+  }
+  must(::waitpid(between, nullptr, 0), "waitpid");
+  ::close(tracing[1]);
+  if (::read(tracing[0], &byte, 1) == 1)
+    say_ready();
+  return serve();
+}
+
 int descriptor_thief(const Args& args) {
   const std::string prey = args.at(0);
   std::set<std::string> taken;
@@ -135,38 +194,6 @@ int descriptor_thief(const Args& args) {
     }
     ::closedir(proc);
   }
-}
-
-int false_guard(const Args& args) {
-  constexpr int kShown = 3;
-  const int how = args.at(1) == "path" ? O_PATH : O_RDWR;
-  const int fd = static_cast<int>(must(::open(args.at(0).c_str(), how), args.at(0).c_str()));
-  const pid_t tracee = ::getpid();
-  (void)::prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);  // where there is Yama
-  const pid_t child = static_cast<pid_t>(must(::fork(), "fork"));
-  if (child == 0) {
-    if (must(::fork(), "fork") != 0)
-      ::_exit(0);  // the tracer is to be no part of the tree
-    must(::setsid(), "setsid");
-    must(::dup2(fd, kShown), "dup2");
-    must(::prctl(PR_SET_NAME, "grab-jobs"), "prctl");
-    must(::ptrace(PTRACE_SEIZE, tracee, nullptr, nullptr), "PTRACE_SEIZE");
-    for (;;)
-      ::pause();
-  }
-  must(::waitpid(child, nullptr, 0), "waitpid");
-  const auto is_traced = [] {
-    std::ifstream status("/proc/self/status");
-    for (std::string word; status >> word;) {
-      if (word == "TracerPid:")
-        return status >> word && word != "0";
-    }
-    return false;
-  };
-  while (!is_traced())
-    ::sched_yield();
-  say_ready();
-  return serve();
 }
 
 }  // namespace zoo
