@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <array>
@@ -24,6 +25,15 @@ Result<Pipe> open_pipe() {
   std::array<int, 2> ends{};
   if (::pipe2(ends.data(), O_CLOEXEC) != 0)
     return fail_errno(errno, "pipe2");
+  return Pipe{UniqueFd(ends[0]), UniqueFd(ends[1])};
+}
+
+/// What is written where nobody reads must not end the writer, as with a pipe: the program has not
+/// its own signals yet.
+Result<Pipe> open_gate() {
+  std::array<int, 2> ends{};
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0)
+    return fail_errno(errno, "socketpair");
   return Pipe{UniqueFd(ends[0]), UniqueFd(ends[1])};
 }
 
@@ -64,7 +74,7 @@ Result<Program> Program::fork_on(int ptmx, const std::vector<std::string>& words
   GRAB_TRY(const UniqueFd pts, relay::open_pts(ptmx));
   if (modes)
     (void)::tcsetattr(pts.get(), TCSANOW, &*modes);
-  GRAB_TRY(Pipe gate, open_pipe());
+  GRAB_TRY(Pipe gate, open_gate());
   GRAB_TRY(Pipe failure, open_pipe());
   Program program;
   program.word_ = words.front();
@@ -76,14 +86,13 @@ Result<Program> Program::fork_on(int ptmx, const std::vector<std::string>& words
     become_program(words, pts.get(), gate.read_end.get(), failure.write_end.get());
   }
   program.gate_ = std::move(gate.write_end);
-  program.gate_read_end_ = std::move(gate.read_end);
   program.failure_ = std::move(failure.read_end);
   return program;
 }
 
 Status Program::begin() {
-  if (::write(gate_.get(), "", 1) != 1)
-    return tl::unexpected(why_not_started(word_, errno));
+  if (::send(gate_.get(), "", 1, MSG_NOSIGNAL) != 1)
+    return fail(ErrorKind::kSystem, printable(word_) + " was killed before it began");
   int error = 0;
   const ssize_t count = ::read(failure_.get(), &error, sizeof error);
   if (count == sizeof error)

@@ -29,7 +29,6 @@ class Program {
   std::string word_;
   pid_t pid_ = 0;
   UniqueFd gate_, failure_;
-  UniqueFd gate_read_end_;  // whoever is killed, what writes to the gate gets no SIGPIPE
 };
 
 }  // namespace grab

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
 // What is done to a tree by name, from any terminal: list, detach, send, peek, wait, signal, run,
 // and what a tree that has ended still tells.
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -314,6 +317,34 @@ TEST_F(Commands, NamesThatCommandTheTerminalAreShownWithoutTheirControlBytes) {
   const auto waited = says(second, "wait tree");
   EXPECT_EQ(waited.status, 128 + SIGKILL);
   shows_no_control_bytes(waited.text);
+}
+
+// Between its fork(2) and its execve(2) it waits for its name, which a lock of the folder
+// withholds.
+TEST_F(Commands, RunSaysThatItsProgramWasKilledBeforeItBegan) {
+  SecondTerminal terminal;
+  ASSERT_EQ(says(terminal, "list").status, 0);
+  const std::string folder = runtime_folder() + "/grab";
+  (void)::mkdir(folder.c_str(), S_IRWXU);
+  const int lock = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  ASSERT_EQ(::flock(lock, LOCK_EX), 0);
+  terminal.skip_shown();
+  terminal.run("grab run --detached -- sleep 1000; echo \"[status $?]\"");
+  pid_t program = 0;
+  ASSERT_TRUE(wait_until([&] {
+    for (const pid_t pid : descendants_of(::getpid())) {
+      const auto stat = read_stat(pid), parent = stat ? read_stat(stat->ppid) : std::nullopt;
+      if (parent && stat->comm == "grab" && parent->comm == "grab" && parent->ppid == ::getpid())
+        program = pid;
+    }
+    return program != 0;
+  }));
+  ASSERT_EQ(::kill(program, SIGKILL), 0);
+  ASSERT_TRUE(wait_until([&] { return !is_alive(program); }));
+  ::close(lock);
+  EXPECT_TRUE(terminal.expect("grab: sleep was killed before it began"));
+  EXPECT_TRUE(terminal.expect("[status 125]"));
+  EXPECT_THAT(terminal.transcript(), Not(HasSubstr("the relay has gone")));
 }
 
 }  // namespace
