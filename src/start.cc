@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -17,7 +18,6 @@
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
-#include <ctime>
 #include <fstream>
 #include <optional>
 #include <sstream>
@@ -436,21 +436,26 @@ Result<UniqueFd> fork_starter(const Starter& starter) {
   return std::move(pair.command);
 }
 
+/// The same for who follows one that was killed: while there is no room for a process or a file,
+/// the tree must not lose its terminal, which ends with us.
+Result<UniqueFd> fork_next_starter(const Starter& starter) {
+  constexpr int kTries = 100, kPauseMs = 100;
+  for (int i = 1;; ++i) {
+    Result<UniqueFd> socket = fork_starter(starter);
+    if (socket || i == kTries)
+      return socket;
+    (void)::poll(nullptr, 0, kPauseMs);
+  }
+}
+
 /// Waits until the tree is on its new terminal, which stays open meanwhile: this process has the
 /// ptmx, too.
 Result<Begun> await_one_of(const Starter& starter, MoveTools& tools, bool same_user,
                            const Say& say) {
   constexpr int kLives = 10;  // each but the first is of one that was killed with its tracer
-  constexpr timespec kPause{0, 100'000'000};
   for (int life = 0; life < kLives; ++life) {
-    Result<UniqueFd> socket = fork_starter(starter);
-    if (!socket && life == 0)
-      return tl::unexpected(socket.error());
-    if (!socket) {  // a tree may be on the terminal: there may be a process to be had later
-      (void)::nanosleep(&kPause, nullptr);
-      continue;
-    }
-    GRAB_TRY(std::optional<Begun> begun, await_start(std::move(*socket), same_user, say));
+    GRAB_TRY(UniqueFd socket, tools.resumes ? fork_next_starter(starter) : fork_starter(starter));
+    GRAB_TRY(std::optional<Begun> begun, await_start(std::move(socket), same_user, say));
     if (begun)
       return std::move(*begun);
     tools.resumes = true;

@@ -185,6 +185,7 @@ class UserTerminal {
   UserTerminal() {
     auto opened = open_ptmx(nullptr);
     ptmx_ = std::move(*opened);
+    (void)::fcntl(ptmx_.get(), F_SETFL, O_RDWR);  // what is typed waits for room
     set_window_size(ptmx_.get(), {24, 80, 0, 0});
     pts_ = std::move(*open_pts(ptmx_.get()));
   }

@@ -2,6 +2,7 @@
 // Tracer and starter are killed together, neither with a moment to see the other go: the command,
 // which has the new terminal too, starts another starter.
 #include <signal.h>
+#include <sys/resource.h>
 
 #include <string>
 #include <vector>
@@ -51,6 +52,31 @@ TEST_F(TracerAndStarter, WhenKilledInTheCommitAreFollowedByOthersWhichMoveTheRes
   EXPECT_TRUE(tree.works_on(grab.terminal()));
   EXPECT_TRUE(tree.shell().answers());
   EXPECT_THAT(grab.said(), testing::Not(testing::HasSubstr("warning: ")));
+}
+
+// The command has no room for another starter at first, and the only ptmx.
+TEST_F(TracerAndStarter, WhenKilledInTheCommitAreFollowedByOthersAsSoonAsThereIsRoomForThem) {
+  Tree tree(kPipeline);
+  pid_t last = 0;
+  for (const pid_t pid : tree.pids())
+    last = pid != tree.root() ? pid : last;
+  FaultyGrab grab(change(last, 2), tree.grab_arguments());
+  const pid_t tracer = stopped_after(0, grab), command = grab.terminal().pid();
+  rlimit before{};
+  ASSERT_EQ(::prlimit(command, RLIMIT_NOFILE, nullptr, &before), 0);
+  const rlimit no_room{0, before.rlim_max};
+  ASSERT_EQ(::prlimit(command, RLIMIT_NOFILE, &no_room, nullptr), 0);
+  ASSERT_EQ(kill_with_starter(grab), tracer);
+  EXPECT_TRUE(wait_until([&] {  // it pauses: poll(2) of nothing, for 100 ms
+    const std::string call = read_file("/proc/" + std::to_string(command) + "/syscall");
+    return call.rfind("7 0x0 0x0 0x64 ", 0) == 0;
+  })) << grab.said();
+  ASSERT_EQ(::prlimit(command, RLIMIT_NOFILE, &before, nullptr), 0);
+  ::kill(stopped_after(tracer, grab), SIGCONT);
+  grab.wait();
+  ASSERT_TRUE(grab.shows_the_tree()) << grab.said();
+  EXPECT_TRUE(tree.has_left());
+  EXPECT_TRUE(tree.works_on(grab.terminal()));
 }
 
 // All have been committed, and are let go one by one.
