@@ -121,7 +121,7 @@ Result<BatchRun> BatchRun::look(const proc::Process& process, pid_t tid, int mem
   if (process.status.seccomp != 0 && geteuid() == 0)
     GRAB_CHECK(suspend_seccomp(tid));
   if (!arch::in_system_call(run.stopped_)) {
-    const UniqueFd own = mem_fd < 0 ? open_memory(run.pid_) : UniqueFd();
+    const UniqueFd own = mem_fd < 0 ? open_memory(tid) : UniqueFd();
     const std::uint64_t ip = arch::instruction_pointer(run.stopped_);
     run.stopped_ = arch::with_instruction_pointer(
         run.stopped_, after_restartable_sequence(tid, mem_fd < 0 ? own.get() : mem_fd, ip));
@@ -134,7 +134,7 @@ Result<BatchRun> BatchRun::look(const proc::Process& process, pid_t tid, int mem
 /// Finds where code and table go. The process stands still, but what it may have done before is not
 /// trusted.
 Status BatchRun::find_room(const proc::Process& process) {
-  const UniqueFd own = mem_fd_ < 0 ? open_memory(pid_) : UniqueFd();
+  const UniqueFd own = mem_fd_ < 0 ? open_memory(tid_) : UniqueFd();
   const int mem_fd = mem_fd_ < 0 ? own.get() : mem_fd_;
   const std::optional<VdsoRoom> whole = find_vdso_room(tid_, mem_fd, process.vdso);
   if (!whole) {
@@ -166,7 +166,7 @@ Status BatchRun::find_room(const proc::Process& process) {
 Status BatchRun::write(std::uint64_t address, const std::vector<std::byte>& bytes) const {
   if (const int err = fault("pwrite", pid_, EFAULT); err != 0)
     return fail_errno(err, "writing to the vDSO of " + name_);
-  const UniqueFd own = mem_fd_ < 0 ? open_memory(pid_) : UniqueFd();
+  const UniqueFd own = mem_fd_ < 0 ? open_memory(tid_) : UniqueFd();
   const ssize_t wrote = pwrite(mem_fd_ < 0 ? own.get() : mem_fd_, bytes.data(), bytes.size(),
                                static_cast<off_t>(address));
   if (wrote == static_cast<ssize_t>(bytes.size()))
@@ -273,7 +273,7 @@ Status BatchRun::go(std::size_t first_call) {
 }
 
 Result<std::array<int, 2>> BatchRun::read_pair() const {
-  const UniqueFd own = mem_fd_ < 0 ? open_memory(pid_) : UniqueFd();
+  const UniqueFd own = mem_fd_ < 0 ? open_memory(tid_) : UniqueFd();
   std::array<int, 2> pair{};
   const ssize_t got = pread(mem_fd_ < 0 ? own.get() : mem_fd_, pair.data(), sizeof pair,
                             static_cast<off_t>(page_->address));

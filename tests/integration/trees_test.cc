@@ -153,6 +153,16 @@ TEST_F(Trees, AProgramWhoseMainThreadHasEndedIsMoved) {
   EXPECT_TRUE(second.echoes("hello"));
 }
 
+// Its memory is opened for each use then, and its main thread has none any more.
+TEST_F(Trees, AProgramWhoseMainThreadHasEndedIsMovedByAGrabThatMayOpenLittle) {
+  Shell first("bash");
+  SecondTerminal second;
+  const pid_t pid = first.start("tracee_zoo dead-leader");
+  second.run("(ulimit -n 32; exec grab --tree " + std::to_string(pid) + ")");
+  ASSERT_TRUE(second.expect("grab: moved"));
+  EXPECT_TRUE(second.echoes("hello"));
+}
+
 TEST_F(Trees, ProcessesThatComeAndGoDuringTheMoveAreNotLost) {
   for (const char* storm : {"fork-storm", "vfork-brief"}) {
     Shell first("bash");
