@@ -20,7 +20,11 @@ class Moving : public TerminalSession {
 
   /// All of the tree has left `from`, grab shows it, and nobody traces the old shell any more but a
   /// guard.
-  [[nodiscard]] testing::AssertionResult is_moved_from(const TerminalSession& from);
+  [[nodiscard]] testing::AssertionResult is_moved_from(const TerminalSession& from) {
+    return is_moved_off(from.path());
+  }
+  /// The same for a pts that a relay kept (terminal_of(), before); it may be gone.
+  [[nodiscard]] testing::AssertionResult is_moved_off(const std::string& terminal);
   /// A line typed here reaches a program of tracee_zoo, which answers it.
   [[nodiscard]] testing::AssertionResult echoes(const std::string& line);
 
