@@ -46,9 +46,24 @@ TEST_F(LongLists, ManyProcessesAreMovedByAGrabThatMayWriteNoLongFile) {
   Shell first("bash");
   SecondTerminal second;
   const pid_t pid = first.start("tracee_zoo many-processes 100");
-  second.run("(ulimit -f 1; exec grab --tree " + std::to_string(pid) + ")");
+  const std::string log = scratch("log");
+  second.run("(ulimit -f 1; exec grab --log " + log + " --tree " + std::to_string(pid) + ")");
   ASSERT_TRUE(second.expect("grab: moved 101 processes", 4 * kDeadline));
-  EXPECT_TRUE(second.echoes("hello"));
+  for (int i = 0; i < 20; ++i)
+    EXPECT_TRUE(second.echoes(std::string(60, 'x') + std::to_string(i)));
+  EXPECT_THAT(second.transcript(), testing::HasSubstr("the log " + log + " ends here"));
+  EXPECT_EQ(tree_of(pid).size(), 101U);
+}
+
+TEST_F(LongLists, AGrabThatMayWriteNoByteToAFileIsRefusedInWords) {
+  Shell first("bash");
+  SecondTerminal second;
+  const pid_t pid = first.start("tracee_zoo echo-lines");
+  const Unchanged unchanged(first, tree_of(first.pid()));
+  second.run("(ulimit -f 0; grab --tree " + std::to_string(pid) + "); echo \"[status $?]\"");
+  ASSERT_TRUE(second.expect("File too large"));
+  EXPECT_TRUE(second.expect("[status 125]"));
+  EXPECT_TRUE(unchanged.holds());
 }
 
 TEST_F(LongLists, FiveHundredThreadsAreMoved) {
