@@ -465,7 +465,7 @@ class Move {
       return;
     const std::string typed = take_type_ahead(reader_->old_terminal_fd());
     if (!typed.empty())
-      (void)(write(ends_.ptmx, typed.data(), typed.size()) < 0);  // a full new pts: it cannot be
+      (void)(write(ends_.ptmx, typed.data(), typed.size()) < 0);  // what it has no room for is lost
   }
 
   void finish(BatchRun& run, bool committed) {
