@@ -124,7 +124,7 @@ TEST_F(Telling, AShellThatNobodyHasToldIsToldByTheNextGrab) {
   ASSERT_TRUE(wait_until([&] { return processes_named("grab-tracer").empty(); }));
   const std::string middle = terminal_of(pid);
   Moving third(pid, {"--force"});  // the relay of the first shows it already
-  ASSERT_TRUE(third.is_moved_off(middle));
+  ASSERT_TRUE(third.is_moved_off(middle)) << all_transcripts();
   ASSERT_TRUE(first.expect_prompt()) << all_transcripts();
   ASSERT_TRUE(first.answers());
   first.run("exit");
