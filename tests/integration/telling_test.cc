@@ -121,7 +121,9 @@ TEST_F(Telling, AShellThatNobodyHasToldIsToldByTheNextGrab) {
     }
     told = true;
   }
-  ASSERT_TRUE(wait_until([&] { return processes_named("grab-tracer").empty(); }));
+  ASSERT_TRUE(wait_until([&] {  // shown, by whoever has completed the move
+    return processes_named("grab-tracer").empty() && (second.modes().c_lflag & ISIG) == 0;
+  })) << all_transcripts();
   const std::string middle = terminal_of(pid);
   Moving third(pid, {"--force"});  // the relay of the first shows it already
   ASSERT_TRUE(third.is_moved_off(middle)) << all_transcripts();
