@@ -57,7 +57,7 @@ TEST_F(BeforeTheFreeze, AProcessThatWasBornGoesOnWhenTheTracerIsKilledInItsFirst
 
 // The program is one that grab has not looked at, and to look at it is to ask a server that stands.
 TEST_F(BeforeTheFreeze, AProgramThatIsBegunFromAFileSystemOfTheTreeLetsGrabGiveUpInTime) {
-  if (!can_serve_folders())
+  if (!ServedFolder::can_be())
     GTEST_SKIP() << "no folder can be served here";
   const ServedFolder folder;
   Shell first("bash");

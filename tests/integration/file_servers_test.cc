@@ -17,7 +17,7 @@ class FileServers : public GrabTest {
  protected:
   void SetUp() override {
     GrabTest::SetUp();
-    if (!can_serve_folders())
+    if (!ServedFolder::can_be())
       GTEST_SKIP() << "no folder can be served here";
   }
 };

@@ -16,12 +16,12 @@ bool succeeds(const std::string& command) {
 
 }  // namespace
 
-bool can_serve_folders() {
+bool ServedFolder::can_be() {
   if (!installed("bindfs") || !installed("fusermount3"))
     return false;
   const ServedFolder folder;
-  return succeeds("timeout 10 sh -c '" + folder.begin() + "cat " + folder.path() +
-                  "/file'; r=$?; fusermount3 -u " + folder.path() + "; exit $r");
+  return succeeds("timeout 10 bindfs --no-allow-other " + folder.source_ + " " + folder.path_ +
+                  " && cat " + folder.path_ + "/file && fusermount3 -u " + folder.path_);
 }
 
 ServedFolder::ServedFolder() : source_(scratch("source")), path_(scratch("served")) {

@@ -7,11 +7,11 @@
 
 namespace grab::test {
 
-/// Needs bindfs, and a kernel and rights to mount what it serves.
-[[nodiscard]] bool can_serve_folders();
-
 class ServedFolder {
  public:
+  /// Whether there are bindfs, and a kernel and rights to mount what it serves.
+  [[nodiscard]] static bool can_be();
+
   /// It is to have tracee_zoo in it, and `file`, a line "served".
   ServedFolder();
   /// Takes it away, whether it is served or not.
