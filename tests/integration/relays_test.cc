@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 // The relay while nobody looks: its socket and who may use it, what it answers, what it logs and
 // records.
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -226,6 +228,11 @@ TEST_F(Relays, ALogAndARecordingGoOnFromViewerToViewer) {
   ASSERT_TRUE(wait_until([&] { return says(second, "peek tree").status == 0; }));
   ASSERT_TRUE(attaches(second, "tree"));
   second.resize({31, 101});
+  const int terminal = ::open(terminal_of(pid).c_str(), O_RDONLY | O_NOCTTY | O_CLOEXEC);
+  winsize size{};
+  ASSERT_TRUE(
+      wait_until([&] { return ::ioctl(terminal, TIOCGWINSZ, &size) == 0 && size.ws_col == 101; }));
+  ::close(terminal);
   ASSERT_TRUE(second.echoes("seen again"));
   second.type("exit 0\r");
   ASSERT_TRUE(second.expect_grab_ended(0));
