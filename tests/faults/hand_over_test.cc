@@ -137,7 +137,9 @@ TEST_F(HandOver, LeavesAShellThatWorksWhoeverIsKilledInIt) {
     FaultyGrab grab(stop_at(step, shell.inner), shell.grab_arguments());
     grab.wait_for_stop();
     const Meanwhile killing(kill_stopped);
-    EXPECT_TRUE(wait_until([&] { return (grab.terminal().modes().c_lflag & ISIG) == 0; }))
+    // Ten tracers may have to be killed, each after a wait for what the one before has held.
+    EXPECT_TRUE(
+        wait_until([&] { return (grab.terminal().modes().c_lflag & ISIG) == 0; }, 3 * kDeadline))
         << grab.said();
     EXPECT_TRUE(wait_until([&] { return read_stat(shell.inner)->state == 'S'; })) << grab.said();
     EXPECT_TRUE(wait_until([&] { return is_stopped(shell.job); })) << grab.said();
