@@ -123,15 +123,14 @@ void OldTerminal::learn(int copy, const struct stat& st) {
 }
 
 bool OldTerminal::may_be(const struct stat& st) const {
-  const auto is_that = [&](const Forced& forced) {
-    return forced.st.st_dev == st.st_dev && forced.st.st_ino == st.st_ino;
-  };
-  return S_ISCHR(st.st_mode) || std::any_of(forced_.begin(), forced_.end(), is_that);
+  return S_ISCHR(st.st_mode) ||
+         std::any_of(forced_.begin(), forced_.end(),
+                     [&](const Forced& forced) { return forced.is_file(st); });
 }
 
 bool OldTerminal::is_moved(int copy, const struct stat& st, const Stat& of) const {
   for (const Forced& forced : forced_) {
-    if (forced.st.st_dev == st.st_dev && forced.st.st_ino == st.st_ino &&
+    if (forced.is_file(st) &&
         compare_descriptions(::getpid(), forced.copy.get(), ::getpid(), copy) == Order::kSame)
       return true;
   }

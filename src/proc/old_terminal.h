@@ -55,6 +55,10 @@ class OldTerminal {
   struct Forced {
     UniqueFd copy;
     struct stat st;
+    /// It is the same file; not, whether it is the same open file description.
+    [[nodiscard]] bool is_file(const struct stat& other) const {
+      return st.st_dev == other.st_dev && st.st_ino == other.st_ino;
+    }
   };
   [[nodiscard]] bool is_terminal(int copy, const struct stat& st) const;
 

@@ -63,15 +63,6 @@ TEST_F(LeftBehind, ATreeWhoseGrabWasKilledWithAllItsProcessesIsMendedByTheNext) 
   EXPECT_TRUE(tree.works_on(second.terminal()));
 }
 
-pid_t last_but_root(const Tree& tree) {
-  pid_t last = 0;
-  for (const pid_t pid : tree.pids()) {
-    if (pid != tree.root())
-      last = pid;
-  }
-  return last;
-}
-
 // Where it is about to send the last of the others into its commit; the one before it is there
 // already, and commits by itself.
 std::string commit_of_last(const Tree& tree) {

@@ -44,6 +44,18 @@ class TmuxServer : public GrabTest {
     EXPECT_FALSE(is_alive(client_));
     EXPECT_TRUE(is_alive(pane_));
   }
+  /// The tracer that stops at the step is killed, and the one that follows goes on there.
+  void expect_moved_by_the_next(FaultyGrab& grab) const {
+    const pid_t tracer = stopped_after(0, grab);
+    ASSERT_NE(tracer, 0);
+    EXPECT_FALSE(is_traced(pane_));
+    ::kill(tracer, SIGKILL);
+    const pid_t next = stopped_after(tracer, grab);
+    ASSERT_NE(next, 0);
+    EXPECT_FALSE(is_traced(pane_));
+    ::kill(next, SIGCONT);
+    expect_moved(grab);
+  }
   [[nodiscard]] std::string client() const { return std::to_string(client_); }
 
   std::unique_ptr<Shell> first_;
@@ -54,28 +66,13 @@ class TmuxServer : public GrabTest {
 
 TEST_F(TmuxServer, IsNoPartOfTheTreeForATracerThatFollowsOneThatWasKilledBehindTheCommit) {
   FaultyGrab grab("PTRACE_DETACH@" + client() + "#1=stop", {"--tree", client()});
-  const pid_t tracer = stopped_after(0, grab);
-  ASSERT_NE(tracer, 0);
-  EXPECT_FALSE(is_traced(pane_));
-  ::kill(tracer, SIGKILL);
-  const pid_t next = stopped_after(tracer, grab);
-  ASSERT_NE(next, 0);
-  EXPECT_FALSE(is_traced(pane_));
-  ::kill(next, SIGCONT);
-  expect_moved(grab);
+  expect_moved_by_the_next(grab);
 }
 
 // It has committed, and its client has undone what it had prepared.
 TEST_F(TmuxServer, IsFollowedByItsClientWhereATracerWasKilledBetweenTheTwo) {
   FaultyGrab grab("PTRACE_SETREGS@" + client() + "#2=stop", {"--tree", client()});
-  const pid_t tracer = stopped_after(0, grab);
-  ASSERT_NE(tracer, 0);
-  ::kill(tracer, SIGKILL);
-  const pid_t next = stopped_after(tracer, grab);
-  ASSERT_NE(next, 0);
-  EXPECT_FALSE(is_traced(pane_));
-  ::kill(next, SIGCONT);
-  expect_moved(grab);
+  expect_moved_by_the_next(grab);
 }
 
 }  // namespace

@@ -38,10 +38,7 @@ TEST_F(TracerAndStarter, WhenKilledBeforeTheCommitLeaveTheTreeAsItWas) {
 
 TEST_F(TracerAndStarter, WhenKilledInTheCommitAreFollowedByOthersWhichMoveTheRest) {
   Tree tree(kPipeline);
-  pid_t last = 0;
-  for (const pid_t pid : tree.pids())
-    last = pid != tree.root() ? pid : last;
-  FaultyGrab grab(change(last, 2), tree.grab_arguments());
+  FaultyGrab grab(change(last_but_root(tree), 2), tree.grab_arguments());
   pid_t killed = 0;
   for (int i = 0; i < 3; i++)
     killed = kill_with_starter(grab, killed);
@@ -57,10 +54,7 @@ TEST_F(TracerAndStarter, WhenKilledInTheCommitAreFollowedByOthersWhichMoveTheRes
 // The command has no room for another starter at first, and the only ptmx.
 TEST_F(TracerAndStarter, WhenKilledInTheCommitAreFollowedByOthersAsSoonAsThereIsRoomForThem) {
   Tree tree(kPipeline);
-  pid_t last = 0;
-  for (const pid_t pid : tree.pids())
-    last = pid != tree.root() ? pid : last;
-  FaultyGrab grab(change(last, 2), tree.grab_arguments());
+  FaultyGrab grab(change(last_but_root(tree), 2), tree.grab_arguments());
   const pid_t tracer = stopped_after(0, grab), command = grab.terminal().pid();
   rlimit before{};
   ASSERT_EQ(::prlimit(command, RLIMIT_NOFILE, nullptr, &before), 0);

@@ -95,6 +95,15 @@ testing::AssertionResult Tree::is_as(const TreeState& before) const {
   return is_as_before(before, shell_, watched_);
 }
 
+pid_t last_but_root(const Tree& tree) {
+  pid_t last = 0;
+  for (const pid_t pid : tree.pids()) {
+    if (pid != tree.root())
+      last = pid;
+  }
+  return last;
+}
+
 std::string translated(std::string step, const std::vector<pid_t>& from,
                        const std::vector<pid_t>& to) {
   // By way of marks, for a number of the one may be another's of the other.

@@ -66,6 +66,9 @@ class Tree {
   int questions_ = 0;
 };
 
+/// The last of the others.
+[[nodiscard]] pid_t last_but_root(const Tree& tree);
+
 /// A step of one tree as that of another of the same kind.
 [[nodiscard]] std::string translated(std::string step, const std::vector<pid_t>& from,
                                      const std::vector<pid_t>& to);
