@@ -11,9 +11,9 @@
 namespace grab::relay {
 namespace {
 
-// Rounds of kSlowPatience. A terminal that takes nothing at all for so long is not waited for when
-// its viewer leaves: it is stopped by ^S, or its machine has gone.
-constexpr int kLeavePatience = 20;
+// A terminal that takes nothing at all for so many rounds is not waited for when its viewer leaves:
+// it is stopped by ^S, or its machine has gone.
+constexpr int kLeaveRounds = 20 * Core::kSlowRounds;
 
 }  // namespace
 
@@ -153,16 +153,23 @@ void Core::cut_off(ViewerState& viewer) {
   ask_another(viewer);
 }
 
-void Core::slow_deadline() {
-  slow_deadline_runs_ = false;
+void Core::slow_round() {
+  slow_round_runs_ = false;
   for (auto& [id, viewer] : viewers_) {
     const std::uint64_t taken = viewer.taken - viewer.taken_then;
-    if (viewer.holds_output() && viewer.waited_for && output_.full() && taken < kOutputBound &&
-        output_.end() - viewer.position > kOutputBound / 2) {
-      cut_off(viewer);
-    } else if (viewer.is_here() && viewer.leaving != ViewerState::Leaving::kNo) {
-      viewer.idle_deadlines = taken == 0 ? viewer.idle_deadlines + 1 : 0;
-      viewer.given_up = viewer.idle_deadlines >= kLeavePatience;
+    const bool holds_up = tree_is_held_up() && viewer.holds_output() && viewer.waited_for &&
+                          !viewer.writable && output_.end() - viewer.position > kOutputBound / 2;
+    const bool does_not_go = viewer.is_leaving() && taken == 0;
+    if (holds_up || does_not_go)
+      ++viewer.slow_rounds;
+    else
+      viewer.count_anew();
+    if (holds_up && viewer.slow_rounds >= kSlowRounds) {
+      if (taken < kOutputBound)
+        cut_off(viewer);
+      viewer.count_anew();
+    } else if (viewer.slow_rounds >= kLeaveRounds) {
+      viewer.given_up = true;
     }
   }
 }
@@ -288,17 +295,19 @@ bool Core::use_idle_time() {
   return again;
 }
 
-bool Core::starts_slow_deadline() {
-  if (slow_deadline_runs_)
+bool Core::starts_slow_round() {
+  if (slow_round_runs_)
     return false;
-  bool held_up = output_.full() && is_running();
+  bool held_up = tree_is_held_up();
   for (const auto& [id, viewer] : viewers_)
-    held_up = held_up || (viewer.is_here() && viewer.leaving != ViewerState::Leaving::kNo);
+    held_up = held_up || viewer.is_leaving();
   if (!held_up)
     return false;
-  for (auto& [id, viewer] : viewers_)
-    viewer.taken_then = viewer.taken;
-  slow_deadline_runs_ = true;
+  for (auto& [id, viewer] : viewers_) {
+    if (viewer.slow_rounds == 0)
+      viewer.count_anew();
+  }
+  slow_round_runs_ = true;
   return true;
 }
 
@@ -347,7 +356,7 @@ std::optional<Action> Core::next(const PtsState& pts) {
   }
   if (auto action = next_end())
     return action;
-  if (starts_slow_deadline())
+  if (starts_slow_round())
     return action::AwaitSlow{};
   return std::nullopt;
 }

@@ -99,7 +99,7 @@ struct AwaitDetach {
   ViewerId viewer = 0;
   std::optional<char> second_press;  ///< if it is pressed again this comes, where that is one byte
 };
-/// A viewer holds the others up: call slow_deadline() in kSlowPatience, once.
+/// A viewer holds the others up: call slow_round() in kSlowRound, once.
 struct AwaitSlow {};
 }  // namespace action
 
@@ -156,7 +156,9 @@ class Core {
   void viewer_blocked(ViewerId id) { state(id).writable = false; }
   void viewer_writable(ViewerId id) { state(id).writable = true; }
   [[nodiscard]] bool viewer_is_blocked(ViewerId id) const { return !state(id).writable; }
-  void slow_deadline();
+  /// To be called when viewer_writable() has been for every viewer that has room now: a relay that
+  /// was kept from running has given nobody anything, and does not know who is slow.
+  void slow_round();
 
   /// Shows every viewer a line of our own, between two sequences of the tree's output.
   void notice(std::string_view line);
@@ -209,9 +211,11 @@ class Core {
   /// would only lengthen the wait for ^C to show. Input: what one write to a pts can take at most.
   static constexpr std::size_t kOutputBound = std::size_t{64} * 1024;
   static constexpr std::size_t kInputBound = ViewerState::kInputBound;
-  /// A terminal that takes less than kOutputBound in this time is brought up to date from the
-  /// screen: a person cannot read that anyway, and ^C shows within this time.
-  static constexpr std::chrono::milliseconds kSlowPatience{100};
+  /// A terminal that takes less than kOutputBound in so many rounds, and is full at the end of
+  /// each, is brought up to date from the screen: a person cannot read that anyway, and ^C shows
+  /// within this time.
+  static constexpr std::chrono::milliseconds kSlowRound{25};
+  static constexpr int kSlowRounds = 4;
   /// Slower than a key that repeats, quicker than a person wonders.
   static constexpr std::chrono::milliseconds kDetachPatience{400};
 
@@ -240,7 +244,8 @@ class Core {
   [[nodiscard]] bool make_room();
   void release(std::uint64_t before);
   [[nodiscard]] bool use_idle_time();
-  [[nodiscard]] bool starts_slow_deadline();
+  [[nodiscard]] bool tree_is_held_up() const { return output_.full() && is_running(); }
+  [[nodiscard]] bool starts_slow_round();
 
   // core_size.cc: the size of the pts
   void heard_from(ViewerId id);
@@ -282,7 +287,7 @@ class Core {
   std::deque<Action> urgent_;              // to be done before anything else
   bool idle_ = false;                      // output_idle() was called
   bool answers_due_ = false;               // the screen is to answer what another was asked
-  bool slow_deadline_runs_ = false;
+  bool slow_round_runs_ = false;
 
   bool ptmx_writable_ = true;
   bool quoted_ = false;           // the byte before was an unquoted VLNEXT

@@ -83,6 +83,15 @@ class Hands {
       done.push_back(std::visit([&](const auto& what) { return perform(what); }, *action));
     return done;
   }
+  /// The same when as many rounds have passed as a terminal has to be slow in.
+  std::vector<std::string> slow_rounds() {
+    std::vector<std::string> done;
+    for (int i = 0; i < Core::kSlowRounds; ++i) {
+      core.slow_round();
+      done = work();
+    }
+    return done;
+  }
   /// The same as if the output had gone idle.
   std::vector<std::string> idle() {
     core.output_idle();

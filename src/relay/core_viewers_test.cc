@@ -88,7 +88,12 @@ TEST(Core, ASlowViewerIsCutOffAndBroughtUpToDate) {
   hands.output("yyyyyyy");  // room for what it has taken
   EXPECT_THAT(hands.work(), Contains("await slow"));
   EXPECT_FALSE(hands.core.wants_output());
-  hands.core.slow_deadline();
+  for (int i = 1; i < Core::kSlowRounds; ++i) {
+    hands.core.slow_round();
+    EXPECT_THAT(hands.work(), ElementsAre("await slow"));
+    EXPECT_FALSE(hands.core.wants_output());
+  }
+  hands.core.slow_round();
   EXPECT_THAT(hands.work(), IsEmpty());
   EXPECT_TRUE(hands.core.wants_output()) << "it is not waited for";
   for (int i = 0; i < 5; ++i) {
@@ -105,20 +110,86 @@ TEST(Core, ASlowViewerIsCutOffAndBroughtUpToDate) {
 }
 
 TEST(Core, WhoDrainsSteadilyIsWaitedForAndLosesNothing) {
+  constexpr std::size_t kPart = Core::kOutputBound / Core::kSlowRounds;
   Hands hands;
-  std::string written;
-  for (int i = 0; i < 8; ++i) {
-    hands.takes[hands.viewer] = 0;
-    hands.core.viewer_writable(hands.viewer);
-    const std::string text(Core::kOutputBound, static_cast<char>('a' + i));
+  hands.takes[hands.viewer] = 0;
+  std::string written(Core::kOutputBound, 'a');
+  hands.output(written);
+  EXPECT_THAT(hands.work(), ElementsAre("viewer full", "await slow"));
+  for (int i = 0; i < 10 * Core::kSlowRounds; ++i) {
+    hands.drains(hands.viewer, kPart);
+    (void)hands.work();
+    const std::string text(kPart, static_cast<char>('b' + i % 25));
     hands.output(text);
     written += text;
-    EXPECT_THAT(hands.work(), Contains("await slow"));
-    hands.drains(hands.viewer, Core::kOutputBound);
     (void)hands.work();
-    hands.core.slow_deadline();
+    EXPECT_FALSE(hands.core.wants_output());
+    hands.core.slow_round();
+    EXPECT_THAT(hands.work(), ElementsAre("await slow"));
   }
+  hands.drains(hands.viewer);
+  EXPECT_THAT(hands.work(), Contains(HasSubstr("show ")));
   EXPECT_TRUE(hands.sent[hands.viewer] == written);
+}
+
+TEST(Core, WhoHasRoomIsNotSlowThoughItWasGivenNothing) {
+  Hands hands;
+  hands.takes[hands.viewer] = 0;
+  std::string written(Core::kOutputBound, 'a');
+  hands.output(written);
+  EXPECT_THAT(hands.work(), ElementsAre("viewer full", "await slow"));
+  for (int i = 0; i < 10 * Core::kSlowRounds; ++i) {
+    // The relay is so slow that it writes little, and all of it is drained in every round.
+    hands.drains(hands.viewer, 100);
+    hands.core.slow_round();
+    (void)hands.work();
+    const std::string text(100, static_cast<char>('b' + i % 25));
+    hands.output(text);
+    written += text;
+    EXPECT_THAT(hands.work(), ElementsAre("await slow"));
+    EXPECT_FALSE(hands.core.wants_output());
+  }
+  hands.drains(hands.viewer);
+  (void)hands.work();
+  EXPECT_TRUE(hands.sent[hands.viewer] == written);
+}
+
+TEST(Core, RoundsInWhichItWasSlowCountOnlyInARow) {
+  Hands hands;
+  hands.takes[hands.viewer] = 0;
+  hands.output(std::string(Core::kOutputBound, 'a'));
+  (void)hands.work();
+  for (int i = 0; i < 3 * Core::kSlowRounds; ++i) {
+    if (i % Core::kSlowRounds == 0)
+      hands.drains(hands.viewer, 100);  // has room at the end of the round
+    hands.core.slow_round();
+    (void)hands.work();
+    if (i % Core::kSlowRounds == 0)
+      hands.output(std::string(100, 'b'));
+    (void)hands.work();
+    EXPECT_FALSE(hands.core.wants_output());
+  }
+}
+
+TEST(Core, ATreeThatIsStoppedWaitsForNobody) {
+  Hands hands;
+  const ViewerId second = hands.core.add_viewer(up_to_date());
+  hands.takes[second] = 0;
+  hands.output(std::string(Core::kOutputBound, 'a'));
+  (void)hands.work();
+  hands.core.slow_round();
+  (void)hands.work();
+  hands.type("\x1a");
+  (void)hands.work();
+  EXPECT_TRUE(hands.core.stopped());
+  EXPECT_THAT(hands.slow_rounds(), Not(Contains("await slow")));
+  hands.core.viewer_resumed(hands.viewer, kSize, {});
+  EXPECT_THAT(hands.work(), Contains("await slow"));
+  for (int i = 1; i < Core::kSlowRounds; ++i) {
+    hands.core.slow_round();
+    (void)hands.work();
+    EXPECT_FALSE(hands.core.wants_output()) << "the rounds begin anew";
+  }
 }
 
 TEST(Core, WhoWasCutOffIsWaitedForAgainWhenItKeepsUp) {
@@ -131,7 +202,7 @@ TEST(Core, WhoWasCutOffIsWaitedForAgainWhenItKeepsUp) {
     return hands.work();
   };
   EXPECT_THAT(fill(), Contains("await slow"));
-  hands.core.slow_deadline();
+  (void)hands.slow_rounds();
   hands.drains(slow);
   (void)hands.work();
   EXPECT_THAT(fill(), Not(Contains("await slow"))) << "cut off at once";
@@ -149,8 +220,8 @@ TEST(Core, ATerminalThatGoesDarkDoesNotHoldUpTheEnd) {
   hands.core.output_ended();
   EXPECT_THAT(hands.work(), AllOf(Contains("end"), Contains("await slow"), Not(Contains("ended"))));
   std::vector<std::string> done;
-  for (int i = 0; i < 20 && done.empty(); ++i) {
-    hands.core.slow_deadline();
+  for (int i = 0; i < 20 * Core::kSlowRounds && done.empty(); ++i) {
+    hands.core.slow_round();
     done = hands.work();
     if (done == std::vector<std::string>{"await slow"})
       done.clear();

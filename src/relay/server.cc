@@ -2,6 +2,7 @@
 #include "relay/server.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -29,8 +30,6 @@ constexpr std::size_t kFullRead = 4095;
 constexpr std::uint64_t kRedrawDeadlineMs = 300;
 // How long the tree may have to wait for the command that moved it; it needs milliseconds.
 constexpr std::uint64_t kGreetingMs = 2000;
-// By so much later than due a timer comes only to a process that was kept from running.
-constexpr std::uint64_t kStarvedMs = 50;
 // Nobody can type a key in the knowledge of what a program has set since.
 constexpr std::uint64_t kModesKeepMs = 2;
 
@@ -332,29 +331,31 @@ void Server::perform(const action::AwaitRedraw& /*redraw*/) {
       kRedrawDeadlineMs, 0);
 }
 
-void Server::perform(const action::AwaitSlow& /*await*/) {
-  slow_timer_starved_ = 0;
-  start_slow_timer();
+// Timers come before the loop has looked at descriptors.
+void Server::find_writable() {
+  for (Client& client : clients_) {
+    if (client.gone || !client.viewer || !core_.viewer_is_blocked(*client.viewer))
+      continue;
+    if (!client.terminal) {
+      flush(client);
+    } else if (!client.left_alone) {
+      pollfd terminal{client.terminal->fd(), POLLOUT, 0};
+      if (::poll(&terminal, 1, 0) == 1)
+        core_.viewer_writable(*client.viewer);
+    }
+  }
 }
 
-void Server::start_slow_timer() {
-  constexpr auto kPatienceMs = static_cast<std::uint64_t>(Core::kSlowPatience.count());
-  slow_due_ms_ = uv_now(loop_.get()) + kPatienceMs;
+void Server::perform(const action::AwaitSlow& /*await*/) {
   (void)uv_timer_start(
       slow_timer_.get(),
-      [](uv_timer_t* handle) { static_cast<Server*>(handle->data)->on_slow_timer(); }, kPatienceMs,
-      0);
-}
-
-// Who did not run cannot say that a terminal took nothing meanwhile: it was given nothing. On a
-// machine where this goes on the tree is not made to wait for ever.
-void Server::on_slow_timer() {
-  constexpr int kMostStarved = 8;
-  const bool starved = uv_now(loop_.get()) - slow_due_ms_ > kStarvedMs;
-  if (starved && slow_timer_starved_++ < kMostStarved)
-    return start_slow_timer();
-  core_.slow_deadline();
-  pump();
+      [](uv_timer_t* handle) {
+        auto* server = static_cast<Server*>(handle->data);
+        server->find_writable();
+        server->core_.slow_round();
+        server->pump();
+      },
+      static_cast<std::uint64_t>(Core::kSlowRound.count()), 0);
 }
 
 // ---------------------------------------------------------------- the end

@@ -84,8 +84,7 @@ class Server {
   void perform(const action::Ended& ended);
   void perform(const action::AwaitDetach& await);
   void perform(const action::AwaitSlow& await);
-  void start_slow_timer();
-  void on_slow_timer();
+  void find_writable();
 
   // --- server_clients.cc: who connects ---
   [[nodiscard]] bool is_listening() const;
@@ -98,6 +97,7 @@ class Server {
   void on_client(Client& client, int status, int events);
   void on_terminal(Client& client, int status, int events);
   void read_messages(Client& client);
+  void flush(Client& client);
   void read_terminal(Client& client);
   void pass_input(Client& client);
   void leave_alone(Client& client);
@@ -136,8 +136,6 @@ class Server {
   std::list<Client> clients_;
   PtsState modes_;  // of the pts, as they were then
   std::uint64_t modes_seen_ms_ = 0;
-  std::uint64_t slow_due_ms_ = 0;  // by the loop's clock
-  int slow_timer_starved_ = 0;     // times in a row
   UniqueFd spare_;  // given up for a moment where there is no descriptor left to accept with
 
   std::string notice_;                     // a line that has not ended yet

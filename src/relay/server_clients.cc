@@ -195,15 +195,18 @@ void Server::viewer_has_gone(Client& client) {
 void Server::on_client(Client& client, int status, int events) {
   if (status < 0 || (events & UV_DISCONNECT) != 0)
     client.gone = true;
-  if (!client.gone && (events & UV_WRITABLE) != 0) {
-    if (!client.connection.flush())
-      client.gone = true;
-    else if (client.viewer && !client.terminal && !client.connection.wants_write())
-      core_.viewer_writable(*client.viewer);
-  }
+  if (!client.gone && (events & UV_WRITABLE) != 0)
+    flush(client);
   if (!client.gone && (events & UV_READABLE) != 0)
     read_messages(client);
   pump();
+}
+
+void Server::flush(Client& client) {
+  if (!client.connection.flush())
+    client.gone = true;
+  else if (client.viewer && !client.terminal && !client.connection.wants_write())
+    core_.viewer_writable(*client.viewer);
 }
 
 void Server::read_messages(Client& client) {

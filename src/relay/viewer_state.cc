@@ -235,8 +235,7 @@ void ViewerState::leave(Leaving why, const TreeOutput& output) {
   assert(is_here());
   leaving = why;
   last_ = output.end();
-  idle_deadlines = 0;
-  taken_then = taken;
+  count_anew();
   if (undone_)
     return;
   if (why == Leaving::kSuspend || why == Leaving::kEnd) {
@@ -263,6 +262,7 @@ bool ViewerState::has_finished(const TreeOutput& output) {
 }
 
 void ViewerState::stand_aside(Showing where, const TreeOutput& output) {
+  count_anew();
   left_at_.reset();
   if (is_raw() && own_.empty())
     left_at_ = position;

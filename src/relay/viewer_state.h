@@ -72,6 +72,7 @@ class ViewerState {
 
   [[nodiscard]] bool is_here() const { return showing != Showing::kAway && !has_left(); }
   [[nodiscard]] bool has_left() const { return showing == Showing::kLeft; }
+  [[nodiscard]] bool is_leaving() const { return is_here() && leaving != Leaving::kNo; }
   /// Shown the tree, and not about to go.
   [[nodiscard]] bool stays() const { return is_here() && leaving == Leaving::kNo; }
   [[nodiscard]] bool is_raw() const { return showing == Showing::kRaw; }
@@ -80,6 +81,12 @@ class ViewerState {
   /// It has not been sent away.
   [[nodiscard]] bool may_stay() const {
     return !has_left() && leaving != Leaving::kDetach && leaving != Leaving::kEnd;
+  }
+
+  /// What it takes is counted anew.
+  void count_anew() {
+    slow_rounds = 0;
+    taken_then = taken;
   }
 
   // Free bytes of `input` that what DetachKey holds back may need.
@@ -103,8 +110,8 @@ class ViewerState {
   std::uint64_t drawn_at = 0;  ///< what the picture shows
 
   std::uint64_t taken = 0;       ///< bytes, ever
-  std::uint64_t taken_then = 0;  ///< when the slow deadline began
-  int idle_deadlines = 0;        ///< that passed while it was leaving and took nothing
+  std::uint64_t taken_then = 0;  ///< when counting began
+  int slow_rounds = 0;           ///< in a row
   bool given_up = false;
 
  private:

@@ -162,13 +162,13 @@ class Hands {
     viewers.at(id).exact = false;
     every_query_is_seen = false;
   }
-  void pass_slow_deadline() {
+  void pass_slow_round() {
     for (auto& [id, viewer] : viewers) {
       if (viewer.room == 0)
         away(id);
     }
-    slow_deadline_runs = false;
-    core.slow_deadline();
+    slow_round_runs = false;
+    core.slow_round();
   }
   void feed() {
     while (core.wants_output() && read < pending.size()) {
@@ -211,7 +211,7 @@ class Hands {
     RC_ASSERT(core.stopped() == stopped);
     RC_ASSERT(anybody || !stopped);
     if (!pending.empty() && !stopped && !over)
-      RC_ASSERT(slow_deadline_runs);  // somebody is waited for, but not for ever
+      RC_ASSERT(slow_round_runs);  // somebody is waited for, but not for ever
     RC_ASSERT(to_pass.starts_with(passed));
     for (const auto& [id, viewer] : viewers)
       RC_ASSERT(viewer.to_pass.starts_with(viewer.passed));
@@ -277,10 +277,10 @@ class Hands {
     stopped = false;
     core.output_ended();
     work();
-    for (int i = 0; i < 30 && !was_told_the_end; ++i) {
-      RC_ASSERT(slow_deadline_runs);
-      core.slow_deadline();
-      slow_deadline_runs = false;
+    for (int i = 0; i < 30 * Core::kSlowRounds && !was_told_the_end; ++i) {
+      RC_ASSERT(slow_round_runs);
+      core.slow_round();
+      slow_round_runs = false;
       work();
     }
     RC_ASSERT(was_told_the_end);
@@ -297,7 +297,7 @@ class Hands {
   std::string to_pass, passed;  // of what was sent
   std::string pending, stream;
   std::size_t read = 0, chunk = 4095, ptmx_room = 0, answers = 0;
-  bool stopped = false, over = false, was_told_the_end = false, slow_deadline_runs = false;
+  bool stopped = false, over = false, was_told_the_end = false, slow_round_runs = false;
   bool every_query_is_seen = true;
   bool reshaped = false;  // rows were lost or won that a viewer may have been shown before or after
 
@@ -394,8 +394,8 @@ class Hands {
   }
   void perform(const action::AwaitDetach&) {}
   void perform(const action::AwaitSlow&) {
-    RC_ASSERT(!slow_deadline_runs);
-    slow_deadline_runs = true;
+    RC_ASSERT(!slow_round_runs);
+    slow_round_runs = true;
   }
 
   int next_ = 0;
@@ -554,7 +554,7 @@ void perform(Hands& hands, const Op& op) {
       }
       break;
     case Do::kSlowDeadline:
-      hands.pass_slow_deadline();
+      hands.pass_slow_round();
       break;
     case Do::kIdle:
       hands.core.output_idle();
@@ -587,8 +587,8 @@ RC_GTEST_PROP(RelayCore, NobodyIsHeldUpBeyondADeadline, ()) {
     hands.drain(id, *rc::gen::inRange<std::size_t>(0, Core::kOutputBound));
   hands.write(std::string(4 * Core::kOutputBound, 'x'));
   hands.work();
-  for (int i = 0; i < 2 && hands.slow_deadline_runs; ++i) {
-    hands.pass_slow_deadline();
+  for (int i = 0; i < 2 * Core::kSlowRounds && hands.slow_round_runs; ++i) {
+    hands.pass_slow_round();
     hands.work();
   }
   RC_ASSERT(hands.pending.empty());
