@@ -34,12 +34,11 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr milliseconds kLeaveScreenLimit{
-    500};  // vim, less and htop take 1-20 ms; a program that only catches SIGTSTP waits in vain
-constexpr milliseconds kMoment{2};           // between two looks at what may pass
-constexpr milliseconds kPassingLimit{50};    // a parent reaps, an execve ends in 1-5 ms
-constexpr milliseconds kPassageLimit{1000};  // and where many wait for a processor, later
-constexpr milliseconds kPromptLimit{1000};   // for a shell that cannot be told
+constexpr milliseconds kLeaveScreenLimit{500};  // vim, less, htop: 1-20 ms; others wait in vain
+constexpr milliseconds kMoment{2};              // between two looks at what may pass
+constexpr milliseconds kPassingLimit{50};       // a parent reaps, an execve ends in 1-5 ms
+constexpr milliseconds kPassageLimit{1000};     // and where many wait for a processor, later
+constexpr milliseconds kPromptLimit{1000};      // for a shell that cannot be told
 
 /// The other end of this pipe or socket has been closed.
 bool has_gone(int fd) {
@@ -193,7 +192,7 @@ class Move {
   void leave_screen() {
     if (plan_.leave_screen.empty())
       return;
-    screen_left_ = tracees_->leave_screen(plan_.leave_screen, Clock::now() + kLeaveScreenLimit);
+    screen_left_ = tracees_->leave_screen(plan_.leave_screen, kLeaveScreenLimit);
   }
 
   /// Design 2.6: a shell that cannot be told must see its job stop, to take its terminal back.

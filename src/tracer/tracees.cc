@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <iterator>
 #include <string>
 #include <utility>
 
@@ -232,7 +233,10 @@ void Tracees::serve(const std::function<bool()>& done, Clock::time_point deadlin
   }
 }
 
-std::set<pid_t> Tracees::leave_screen(const std::vector<pid_t>& pids, Clock::time_point deadline) {
+std::set<pid_t> Tracees::leave_screen(const std::vector<pid_t>& pids,
+                                      std::chrono::milliseconds limit) {
+  constexpr std::chrono::milliseconds kBetweenLooks{20};
+  const auto begun = Clock::now();
   leaving_screen_.insert(pids.begin(), pids.end());
   for (const pid_t pid : pids)
     (void)kill(pid, SIGTSTP);
@@ -244,14 +248,26 @@ std::set<pid_t> Tracees::leave_screen(const std::vector<pid_t>& pids, Clock::tim
     }
     return done;
   };
-  const auto gone = [&](pid_t pid) { return threads_.find(pid) == threads_.end(); };
-  serve(
-      [&] {
-        const std::set<pid_t> done = left();
-        return std::all_of(pids.begin(), pids.end(),
-                           [&](pid_t pid) { return done.count(pid) != 0 || gone(pid); });
-      },
-      deadline);
+  const auto awaited = [&] {
+    const std::set<pid_t> done = left();
+    std::vector<pid_t> others;
+    std::copy_if(pids.begin(), pids.end(), std::back_inserter(others), [&](pid_t pid) {
+      return done.count(pid) == 0 && threads_.find(pid) != threads_.end();
+    });
+    return others;
+  };
+  const auto runs = [](pid_t pid) {
+    const auto stat = proc::stat_of(pid);
+    return stat && stat->state == 'R';
+  };
+  const auto is_done = [&] { return awaited().empty(); };
+  serve(is_done, begun + limit);
+  while (Clock::now() < begun + 3 * limit) {
+    const std::vector<pid_t> others = awaited();
+    if (std::none_of(others.begin(), others.end(), runs))
+      break;
+    serve(is_done, Clock::now() + kBetweenLooks);
+  }
   return left();
 }
 

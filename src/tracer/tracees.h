@@ -37,10 +37,11 @@ class Tracees {
 
   /// Asks each of `pids` (seized, running) to leave the screen: sends SIGTSTP and lets them run
   /// until they try to stop themselves, which they do not get to do: no parent sees a stop. Those
-  /// that did stay where they are. At the deadline the others are left as they are. Returns those
-  /// that tried.
+  /// that did stay where they are. When `limit` has passed the others are left as they are, unless
+  /// one of them runs, or waits for a processor: it gets three times as long. Returns those that
+  /// tried.
   [[nodiscard]] std::set<pid_t> leave_screen(const std::vector<pid_t>& pids,
-                                             Clock::time_point deadline);
+                                             std::chrono::milliseconds limit);
 
   /// Stops every thread of every member in a stop from which it can be made to do something;
   /// `servers` (pids), for which others wait in their calls, only when those others stand.

@@ -62,6 +62,16 @@ TEST_F(FullScreen, AnNcursesLikeProgramIsDrawnAfreshWithTheNewSizeAndItsKeysWork
   EXPECT_THAT(second.transcript(), HasSubstr(kLeaveAlternateScreen));
 }
 
+TEST_F(FullScreen, OneThatIsBusyForAWhileBeforeItLeavesItsScreenIsWaitedFor) {
+  Shell first("bash");
+  SecondTerminal second;
+  const pid_t pid = start(first, "tracee_zoo fullscreen 700", "tracee_zoo", "FULL SCREEN 24x80");
+  ASSERT_TRUE(grabs_tree(second, first, pid));
+  EXPECT_TRUE(left_clean(first));
+  ASSERT_TRUE(second.expect(kEnterAlternateScreen));
+  EXPECT_TRUE(second.expect("FULL SCREEN 30x132"));
+}
+
 TEST_F(FullScreen, ControlZAndFgSetUpTheScreenAgain) {
   Shell first("bash");
   SecondTerminal second;

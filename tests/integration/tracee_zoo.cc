@@ -89,7 +89,8 @@ constexpr Behaviour kBehaviours[] = {
     {"signal-stream", signal_stream,
      "a child sends numbered signals; `check` tells if one is lost"},
     {"fullscreen", fullscreen,
-     "alternate screen, raw modes; cleans up at SIGTSTP, as ncurses does"},
+     "[MS]: alternate screen, raw modes; cleans up at SIGTSTP, as ncurses does, after so much "
+     "work"},
     {"threads", threads, "N: spinning, in a futex and in sleep, beside echo-lines"},
     {"thread-storm", thread_storm, "N threads that start threads all the time; `check`"},
     {"many-descriptors", many_descriptors,

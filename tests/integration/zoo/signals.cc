@@ -107,9 +107,18 @@ void on_winch(int /*signo*/) {
   errno = err;
 }
 
+long busy_ms = 0;  // of processor time, before it leaves its screen
+
+void be_busy() {
+  const clock_t until = ::clock() + busy_ms * (CLOCKS_PER_SEC / 1000);
+  while (::clock() < until) {
+  }
+}
+
 // As ncurses does it: clean up, stop by the default action, set up again when continued.
 void on_tstp(int /*signo*/) {
   const int err = errno;
+  be_busy();
   leave_screen();
   install(SIGTSTP, SIG_DFL);
   sigset_t tstp;
@@ -212,7 +221,8 @@ int read_late(const Args& /*args*/) {
   return serve();
 }
 
-int fullscreen(const Args& /*args*/) {
+int fullscreen(const Args& args) {
+  busy_ms = args.empty() ? 0 : std::atol(args[0].c_str());
   must(::tcgetattr(0, &original_modes), "tcgetattr");
   say_ready();
   install(SIGWINCH, on_winch);
