@@ -22,6 +22,7 @@
 
 #include "proc/kernel.h"
 #include "proc/parse.h"
+#include "proc/surroundings.h"
 #include "proc/vdso.h"
 #include "proc/watches.h"
 
@@ -261,8 +262,11 @@ Result<void> read_basics(ProcessFiles& files, Process& process) {
   }
   GRAB_CHECK(files.read_status(text));
   GRAB_TRY(process.status, parse_status(text));
-  if (process.status.tracer != 0)
+  if (process.status.tracer != 0) {
     process.tracer_comm = comm_of(process.status.tracer);
+    if (const auto tracer = status_of(process.status.tracer))
+      process.tracer_uid = tracer->uid.effective;
+  }
   if (is_dead(process.stat.state) || (process.stat.flags & kKernelThread) != 0)
     return {};
   if (Result<void> read = files.read("cmdline", text); read)

@@ -137,6 +137,7 @@ struct Process {
   Namespaces ns;
   std::string command;      ///< command line, words joined by spaces; raw bytes
   std::string tracer_comm;  ///< name of status.tracer, empty if there is none
+  uid_t tracer_uid = 0;     ///< its effective user, for whom it takes signals
   /// No part of the tree: a server that draws on its terminal for a client there (tmux), and whose
   /// descriptors of that terminal go along.
   bool serves = false;

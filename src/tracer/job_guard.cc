@@ -26,6 +26,7 @@
 
 #include "proc/kernel.h"
 #include "proc/surroundings.h"
+#include "tracer/guards.h"
 
 namespace grab::tracer {
 namespace {
@@ -33,12 +34,9 @@ namespace {
 using std::chrono::milliseconds;
 using Clock = std::chrono::steady_clock;
 
-constexpr const char* kName = "grab-jobs";
-constexpr int kGiveWay = SIGUSR1;
 constexpr milliseconds kBetweenLooks{10};
 constexpr milliseconds kSeizeLimit{5000};  // nobody is held for so long
 constexpr int kWatchedCalls = 2000;        // a program that begins to read does so before
-constexpr int kFrontFd = STDERR_FILENO + 1;
 
 std::string proc_path(pid_t pid, const std::string& file) {
   return "/proc/" + std::to_string(pid) + "/" + file;
@@ -51,11 +49,6 @@ void sleep_for(milliseconds time) {
 bool lives(const Guarding::Process& process) {
   const auto stat = proc::stat_of(process.pid);
   return stat && stat->start_time == process.start_time && stat->state != 'Z';
-}
-
-bool is_in_state(pid_t pid, const char* states) {
-  const auto stat = proc::stat_of(pid);
-  return stat && std::strchr(states, stat->state) != nullptr;
 }
 
 dev_t device_of(pid_t pid, const std::string& fd) {
@@ -72,12 +65,6 @@ bool has_open(pid_t pid, dev_t terminal) {
       return true;
   }
   return false;
-}
-
-/// Empty if it cannot be read.
-std::string read_text(const std::string& path) {
-  std::string text;
-  return proc::read_whole_at(AT_FDCWD, path.c_str(), text) == 0 ? text : std::string();
 }
 
 std::vector<pid_t> members_of(pid_t pgid) {
@@ -101,63 +88,7 @@ pid_t session_of(pid_t pgid) {
   return members.empty() ? 0 : getsid(members.front());
 }
 
-/// The user of a tracer that may be a guard; nothing if it is none. Anybody can give a process that
-/// name: one who has no business there is not asked.
-std::optional<uid_t> user_of_guard(pid_t tracer, pid_t tracee) {
-  const auto guard = proc::status_of(tracer), guarded = proc::status_of(tracee);
-  if (!guard || !guarded || read_text(proc_path(tracer, "comm")) != std::string(kName) + "\n")
-    return std::nullopt;
-  const uid_t user = guard->uid.effective;
-  const bool is_known = user == 0 || user == geteuid() || user == guarded->uid.real;
-  return is_known ? std::optional(user) : std::nullopt;
-}
-
 }  // namespace
-
-bool gives_way(const std::string& tracer_comm) {
-  return tracer_comm == kName;
-}
-
-pid_t have_guard_give_way(pid_t tid, milliseconds limit) {
-  const auto deadline = Clock::now() + limit;
-  pid_t front = 0;
-  for (pid_t asked = 0; Clock::now() < deadline; sleep_for(milliseconds{1})) {
-    const pid_t tracer = proc::tracer_of(tid);
-    const auto user = tracer != 0 ? user_of_guard(tracer, tid) : std::nullopt;
-    if (!user)
-      break;
-    if (std::exchange(asked, tracer) == tracer)
-      continue;
-    if (const pid_t shown =
-            Front::shown_at(proc_path(tracer, "fd/" + std::to_string(kFrontFd)), *user);
-        shown != 0)
-      front = shown;
-    (void)kill(tracer, kGiveWay);
-  }
-  return front;
-}
-
-// Kernel: a tracee in a group-stop (state t) that loses its tracer runs for an instant (R) on its
-// way into the stop (T). Source: kernel/ptrace.c __ptrace_unlink; seen.
-std::optional<pid_t> have_guards_give_way(const proc::Snapshot& snapshot) {
-  std::optional<pid_t> front;
-  auto deadline = Clock::now() + kGuardAside;
-  for (const proc::Process& process : snapshot.processes) {
-    const auto left = std::chrono::duration_cast<milliseconds>(deadline - Clock::now());
-    if (gives_way(process.tracer_comm))
-      front = std::max(front.value_or(0), have_guard_give_way(process.stat.pid, left));
-  }
-  const auto is_in_front = [&](const proc::Process& process) { return process.stat.pgid == front; };
-  if (front && std::none_of(snapshot.processes.begin(), snapshot.processes.end(), is_in_front))
-    front = 0;  // the relay is to signal no group but one of the tree
-  deadline = Clock::now() + kGuardAside;
-  for (const proc::Process& process : snapshot.processes) {
-    const bool stood = gives_way(process.tracer_comm) && process.stat.state == 't';
-    while (stood && is_in_state(process.stat.pid, "tR") && Clock::now() < deadline)
-      sleep_for(milliseconds{1});
-  }
-  return front;
-}
 
 // ---------------------------------------------------------------- the tracer
 
@@ -419,14 +350,14 @@ namespace {
 /// Keeps nothing open that somebody could wait for.
 void leave_all_but(int front) {
   (void)setsid();
-  (void)(chdir("/") != 0);          // lest a file system cannot be unmounted
-  (void)prctl(PR_SET_NAME, kName);  // for who looks with ps(1), and for gives_way()
+  (void)(chdir("/") != 0);                  // lest a file system cannot be unmounted
+  (void)prctl(PR_SET_NAME, kJobGuardName);  // for who looks with ps(1), and for gives_way()
   const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
   for (int fd = STDIN_FILENO; null >= 0 && fd <= STDERR_FILENO; fd++)
     (void)dup2(null, fd);
-  if (front != kFrontFd)
-    (void)dup3(front, kFrontFd, O_CLOEXEC);
-  (void)close_range(kFrontFd + 1, ~0U, 0);
+  if (front != kGuardMemory)
+    (void)dup3(front, kGuardMemory, O_CLOEXEC);
+  (void)close_range(kGuardMemory + 1, ~0U, 0);
   for (const int signo : {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGPIPE})
     (void)signal(signo, SIG_IGN);
   (void)signal(SIGCHLD, SIG_DFL);
@@ -437,7 +368,7 @@ void leave_all_but(int front) {
 
 [[noreturn]] void guard(const Guarding& guarding, dev_t terminal, std::vector<BatchRun>&& runs) {
   (void)signal(kGiveWay, SIG_DFL);
-  if (Result<Front> front = Front::open(kFrontFd)) {
+  if (Result<Front> front = Front::open(kGuardMemory)) {
     front->vouch();
     JobGuard(guarding, *front, terminal, std::move(runs)).run();
   }
@@ -477,7 +408,7 @@ void start_job_guard(const Guarding& guarding, int front, int ptmx,
   const dev_t terminal = makedev(kPtsMajor, index);
   leave_all_but(front);
   (void)signal(kGiveWay, SIG_IGN);
-  if (Result<Front> shown = Front::open(kFrontFd)) {
+  if (Result<Front> shown = Front::open(kGuardMemory)) {
     shown->vouch();
     shown->show(guarding.front_pgid);
   }

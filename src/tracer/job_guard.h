@@ -6,7 +6,6 @@
 
 #include <sys/types.h>
 
-#include <chrono>
 #include <map>
 #include <optional>
 #include <string>
@@ -31,21 +30,6 @@ namespace grab::tracer {
 /// reach them.
 void start_job_guard(const Guarding& guarding, int front, int ptmx,
                      const std::vector<BatchRun>& runs);
-
-/// For how long a guard that has given way stays aside; by then another grab has begun, or will
-/// not.
-constexpr std::chrono::milliseconds kGuardAside{500};
-
-/// Whether a tracer of that name gives way to another grab.
-[[nodiscard]] bool gives_way(const std::string& tracer_comm);
-/// Has every guard of these processes give way, as below, in that time for all of them, and waits
-/// until those that were stopped are so again. Nothing if there is none.
-std::optional<pid_t> have_guards_give_way(const proc::Snapshot& snapshot);
-/// If a guard traces the thread, has it give way for a second or so. Returns when nobody traces the
-/// thread, or it cannot be had in that time; with the group that the guard had in front, or 0. A
-/// tracer of that name is asked only if it is root's, ours or of the thread's user; what it has
-/// open need not be what a guard has.
-pid_t have_guard_give_way(pid_t tid, std::chrono::milliseconds limit = kGuardAside);
 
 class JobGuard {
  public:

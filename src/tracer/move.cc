@@ -19,6 +19,7 @@
 #include "proc/tree_reader.h"
 #include "tracer/batch_run.h"
 #include "tracer/donor.h"
+#include "tracer/guards.h"
 #include "tracer/job_guard.h"
 #include "tracer/lent_numbers.h"
 #include "tracer/mend.h"

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "base/text.h"
+#include "tracer/guards.h"
 #include "tracer/refusal.h"
 
 namespace grab::tracer {
@@ -60,6 +61,14 @@ std::string advice_for(const Process& shell, pid_t root) {
          " before its window is closed, since it hangs up the jobs that it knows";
 }
 
+/// One that another grab of ours is telling just now is waited for.
+bool can_be_told(Process parent, const proc::Self& self) {
+  const bool is_ours = self.euid == 0 || parent.tracer_uid == self.euid;
+  if (parent.tracer_comm == kTracerName && is_ours)
+    parent.status.tracer = 0;
+  return is_traceable(parent, self);
+}
+
 /// A leader under a shell of another session has been moved before. Whether that grab has told the
 /// shell, nobody knows: telling it twice harms nothing.
 bool is_shell_left_behind(const Process& parent, const Process& root) {
@@ -105,14 +114,14 @@ TellShell decide_for_leader(const Snapshot& snapshot, const Process& parent, con
   const bool left_before = proc::contains(snapshot.earlier_ptmx_keepers, parent.stat.pid);
   // xterm, started in a terminal, has what else makes an interactive shell.
   if (!left_before && !proc::contains(snapshot.old_ptmx_keepers, parent.stat.pid)) {
-    if (is_shell_left_behind(parent, root) && is_traceable(parent, snapshot.self)) {
+    if (is_shell_left_behind(parent, root) && can_be_told(parent, snapshot.self)) {
       tell.guard = !forgets_at_once(parent);
       return tell_again(tell);
     }
     tell.why = "its parent " + name_of(parent) + " does not hold its terminal";
     return tell;
   }
-  if (!is_traceable(parent, snapshot.self) ||
+  if (!can_be_told(parent, snapshot.self) ||
       proc::contains(snapshot.self.lineage, parent.stat.pid)) {
     tell.why = name_of(parent) + ", which holds the old terminal, cannot be told";
     return tell;
@@ -167,7 +176,7 @@ TellShell decide_telling(const Snapshot& snapshot, const Process& root, pid_t pg
   }
   tell.advice = advice_for(parent, root.stat.pid);
   tell.guard = !forgets_at_once(parent);
-  if (!is_traceable(parent, snapshot.self)) {
+  if (!can_be_told(parent, snapshot.self)) {
     tell.how = foreground ? TellShell::How::kStopFirst : TellShell::How::kNobody;
     tell.why = name_of(parent) + " cannot be traced: " + tell.advice;
     return tell;

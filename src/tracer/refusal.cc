@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "base/text.h"
-#include "tracer/job_guard.h"
+#include "tracer/guards.h"
 
 namespace grab::tracer {
 namespace {
@@ -66,18 +66,23 @@ Status check_permission(const Process& process, const proc::Self& self) {
         "run grab as that user or as root");
   }
   const bool traced_by_us = process.status.tracer == self.pid;
-  if (process.status.tracer != 0 && !traced_by_us && !gives_way(process.tracer_comm)) {
+  const bool by_guard = gives_way(process.tracer_comm) && (root || process.tracer_uid == self.euid);
+  if (process.status.tracer != 0 && !traced_by_us && !by_guard) {
     const std::string tracer =
         process.tracer_comm.empty() ? "" : " (" + printable(process.tracer_comm) + ")";
     return fail(ErrorKind::kPermission,
                 name + " is already traced by " + std::to_string(process.status.tracer) + tracer,
                 "end that tracer first, or let it detach");
   }
+  // Kernel: what a user has mounted by FUSE is closed to root, too. Source: mount.fuse3(8)
+  // allow_other; seen.
   if (!process.readable) {
     return fail(ErrorKind::kPermission,
                 "the kernel does not let grab look into " + name +
-                    " (it has other privileges, or keeps others out with PR_SET_DUMPABLE)",
-                "run grab as root");
+                    (root ? " (it may use what its user has mounted by FUSE)"
+                          : " (it has other privileges, or keeps others out with PR_SET_DUMPABLE)"),
+                root ? "run grab as that user (uid " + std::to_string(process.status.uid.real) + ")"
+                     : "run grab as root");
   }
   if (!root && self.yama_scope >= 1) {
     return fail(

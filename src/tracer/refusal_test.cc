@@ -81,6 +81,20 @@ const std::vector<Refusal>& refusals() {
          s.of(201).tracer_comm = "gdb";
        },
        ErrorKind::kPermission, "201 (cc1) is already traced by 555 (gdb)", "detach"},
+      {"GuardedForAnotherUser",
+       [](TestSnapshot& s) {
+         s.of(201).status.tracer = 555;
+         s.of(201).tracer_comm = "grab-jobs";
+         s.of(201).tracer_uid = 0;
+       },
+       ErrorKind::kPermission, "201 (cc1) is already traced by 555 (grab-jobs)", ""},
+      {"ClosedToRoot",
+       [](TestSnapshot& s) {
+         s.value.self.euid = 0;
+         s.of(200).readable = false;
+       },
+       ErrorKind::kPermission, "look into 200 (make) (it may use what its user has mounted by FUSE",
+       "as that user (uid 1000)"},
       {"Undumpable", [](TestSnapshot& s) { s.of(200).readable = false; }, ErrorKind::kPermission,
        "look into 200 (make)", "as root"},
       {"Yama", [](TestSnapshot& s) { s.value.self.yama_scope = 1; }, ErrorKind::kPermission,
@@ -120,6 +134,20 @@ TEST(CheckMovable, RootMayWhatAUserMayNot) {
   snapshot.value.self.euid = 0;
   snapshot.value.self.yama_scope = 2;
   EXPECT_TRUE(check_movable(snapshot.value, {.whole_tree = true}));
+}
+
+TEST(CheckMovable, AGuardOfAnEarlierGrabGivesWayToItsUserAndToRoot) {
+  for (const char* name : {"grab-jobs", "grab-guard"}) {
+    TestSnapshot snapshot = a_job_of_two();
+    snapshot.of(201).status.tracer = 555;
+    snapshot.of(201).tracer_comm = name;
+    snapshot.of(201).tracer_uid = snapshot.value.self.euid;
+    EXPECT_TRUE(check_movable(snapshot.value, {.whole_tree = true}));
+    snapshot.of(201).tracer_uid++;
+    EXPECT_FALSE(check_movable(snapshot.value, {.whole_tree = true}));
+    snapshot.value.self.euid = 0;
+    EXPECT_TRUE(check_movable(snapshot.value, {.whole_tree = true}));
+  }
 }
 
 TEST(CheckMovable, ForceTriesInSpiteOfAFilter) {

@@ -14,10 +14,11 @@
 #include <cstdlib>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "proc/surroundings.h"
-#include "tracer/job_guard.h"
+#include "tracer/guards.h"
 #include "tracer/ptrace.h"
 
 namespace grab::tracer {
@@ -76,18 +77,32 @@ ShellFollower::ShellFollower(const Telling& telling, Progress& progress)
       last_stop_(Clock::now()),
       last_kick_(last_stop_ - kKickAgain) {}
 
+/// From the guard of another grab, if there is one: its jobs are ours before it gives way. What it
+/// tells in between is told twice, which harms nothing. One that only tells yet is waited for.
+Status ShellFollower::seize_shell() {
+  const auto deadline = Clock::now() + 2 * kGuardAside;
+  for (;;) {
+    const auto theirs = progress_of_guard(telling_.shell, telling_.shell_start_time);
+    if (!theirs || progress_.add(*theirs))
+      have_guard_give_way(telling_.shell);
+    const Status seized = seize(telling_.shell);
+    if (seized || proc::tracer_of(telling_.shell) == 0 || Clock::now() > deadline)
+      return seized;
+    std::this_thread::sleep_for(milliseconds{1});
+  }
+}
+
 Status ShellFollower::seize_all() {
-  have_guard_give_way(telling_.shell);
+  GRAB_CHECK(seize_shell());
+  (void)interrupt(telling_.shell);
+  threads_.insert(telling_.shell);
   mem_.reset(open(proc_path(telling_.shell, "/mem").c_str(), O_RDWR | O_CLOEXEC));
   for (bool again = true; again;) {  // until no thread is new
     again = false;
     for (const pid_t tid : threads_now(telling_.shell)) {
       if (threads_.count(tid) != 0)
         continue;
-      const Status seized = seize(tid);
-      if (!seized && tid == telling_.shell)
-        return seized;
-      if (!seized)
+      if (!seize(tid))
         continue;  // it has ended, or was born under trace
       threads_.insert(tid);
       (void)interrupt(tid);
@@ -102,7 +117,7 @@ Status ShellFollower::seize_all() {
 
 Status ShellFollower::tell(milliseconds limit) {
   Clock::time_point deadline = Clock::now() + limit;
-  while (!is_told() && Clock::now() < deadline) {
+  while (!progress_.is_told() && Clock::now() < deadline) {
     const bool was_in_wait = in_wait_;
     const Event event = next_event(Wait::kPoll);
     if (was_in_wait && !in_wait_)
@@ -113,30 +128,34 @@ Status ShellFollower::tell(milliseconds limit) {
       return fail(ErrorKind::kGone, "the shell " + std::to_string(telling_.shell) + " has ended");
   }
   // One that was killed may have told this, and the shell does not ask twice.
-  for (std::size_t i = 0; i < telling_.children.size(); i++) {
+  for (Progress::Child& child : progress_) {
     Step doubtful = Step::kDoubtful;
-    progress_.steps[i].compare_exchange_strong(doubtful, Step::kTold);
+    child.step.compare_exchange_strong(doubtful, Step::kTold);
   }
   return {};
 }
 
 void ShellFollower::follow() {
-  while (!is_told() || (telling_.guard && !has_forgotten())) {
+  while (!progress_.is_told() || (progress_.guards != 0 && !has_forgotten())) {
     // On a busy machine the shell may wait for input, where it can be asked to look, only now.
-    const bool may_ask = !is_told() && kicks_ < kMostKicks;
+    const bool may_ask = !progress_.is_told() && kicks_ < kMostKicks;
     const Event event = next_event(may_ask ? Wait::kPoll : Wait::kBlock);
-    if (event == Event::kEnded || job_has_ended())
+    if (event == Event::kEnded || jobs_have_ended())
       return;
     if (event == Event::kNone)
       kick(Clock::time_point::max());
   }
 }
 
-void ShellFollower::close_other_descriptors() {
-  constexpr int kMem = STDERR_FILENO + 1;
-  if (const int fd = mem_.release(); fd != kMem)
-    (void)dup3(fd, kMem, O_CLOEXEC);
-  mem_.reset(kMem);
+void ShellFollower::close_other_descriptors(UniqueFd& memory) {
+  constexpr int kMem = kGuardMemory + 1;
+  mem_.reset(fcntl(mem_.get(), F_DUPFD_CLOEXEC, kMem));
+  if (!memory.valid())
+    (void)close(kGuardMemory);
+  else if (memory.get() != kGuardMemory)
+    memory.reset(dup3(memory.get(), kGuardMemory, O_CLOEXEC));
+  if (mem_.get() != kMem)
+    mem_.reset(dup3(mem_.get(), kMem, O_CLOEXEC));
   (void)close_range(kMem + 1, ~0U, 0);
 }
 
@@ -201,7 +220,7 @@ ShellFollower::Event ShellFollower::handle(pid_t tid, const Stop& stop) {
 /// Interrupts a shell that is in a builtin `wait`, as ^C would: when the wait returned, the shell
 /// would go on with what stands behind it. One that waits on (zsh) is left waiting.
 void ShellFollower::break_off_wait(pid_t tid) {
-  if (!telling_.background || tid != telling_.shell)
+  if (!telling_.background || tid != telling_.shell || progress_.is_told())
     return;
   const auto stat = proc::stat_of(tid);
   const Result<arch::Registers> regs = get_registers(tid);
@@ -209,7 +228,7 @@ void ShellFollower::break_off_wait(pid_t tid) {
   if (!stat || !regs || stat->tpgid != stat->pgid || !arch::sleeps_for_child(*regs))
     return;
   in_wait_ = true;
-  if (!progress_.interrupted.exchange(true))
+  if (progress_.interrupted.exchange(1) == 0)
     (void)kill(tid, SIGINT);
 }
 
@@ -222,7 +241,7 @@ void ShellFollower::at_system_call(pid_t tid) {
   if (tid == telling_.shell)
     is_waiting_ = reads || arch::entering_sleep(*regs);
   // bash that is hung up reads its history, to shorten it, before it hangs up its jobs.
-  at_prompt_ = at_prompt_ || (reads && is_told() && !hung_up_);
+  at_prompt_ = at_prompt_ || (reads && progress_.is_told() && !hung_up_);
   if (telling_.is_script && lead_out(tid, *regs))
     return;
   if (const auto wait = arch::entering_wait(*regs); wait && !in_wait_)
@@ -234,17 +253,16 @@ void ShellFollower::at_system_call(pid_t tid) {
 /// Answers a wait for one of the job in the kernel's place, and once more where a shell that was
 /// told asks again for that child by its pid (xonsh).
 void ShellFollower::answer(pid_t tid, const arch::Registers& regs, const arch::WaitCall& wait) {
-  for (std::size_t i = 0; i < telling_.children.size(); i++) {
-    const pid_t child = telling_.children[i];
-    const bool again = progress_.steps[i].load() == Step::kTold;
-    if (!(again ? names(wait, child) : asks_for(wait, child)) || !write_answer(wait, child))
+  for (Progress::Child& child : progress_) {
+    const bool again = child.step == Step::kTold;
+    if (!(again ? names(wait, child.pid) : asks_for(wait, child)) || !write_answer(wait, child))
       continue;
     // Before the second of these calls the shell waits as it did; behind it, it has been told.
     next_command_ = false;
     waited_ = waited_ || (wait.options & WNOHANG) == 0;
-    progress_.steps[i].store(Step::kDoubtful);
-    if (set_registers(tid, arch::skip_call(regs, wait.is_waitid ? 0 : child)))
-      progress_.steps[i].store(Step::kTold);
+    child.step = Step::kDoubtful;
+    if (set_registers(tid, arch::skip_call(regs, wait.is_waitid ? 0 : child.pid)))
+      child.step = Step::kTold;
     return;
   }
 }
@@ -257,13 +275,14 @@ void ShellFollower::answer(pid_t tid, const arch::Registers& regs, const arch::W
 // n_tty.c n_tty_poll, tty_buffer_flush_work().
 bool ShellFollower::lead_out(pid_t tid, const arch::Registers& regs) {
   const auto wait = arch::entering_wait(regs);
-  const bool asks_again = wait && is_told() && wait->id == -1 && (wait->options & WNOHANG) == 0;
-  const auto poll = is_told() ? std::nullopt : arch::with_poll_limit(regs, kDrain);
+  const bool is_told = progress_.is_told();
+  const bool asks_again = wait && is_told && wait->id == -1 && (wait->options & WNOHANG) == 0;
+  const auto poll = is_told ? std::nullopt : arch::with_poll_limit(regs, kDrain);
   if (asks_again)
     (void)set_registers(tid, arch::skip_call(regs, -ECHILD));
   else if (poll)
     (void)set_registers(tid, *poll);
-  else if (is_told() && arch::entering_exit(regs))
+  else if (is_told && arch::entering_exit(regs))
     end_by_interrupt(tid, regs);
   else
     return false;
@@ -286,19 +305,19 @@ bool ShellFollower::names(const arch::WaitCall& wait, pid_t child) {
   return wait.id == child && (!wait.is_waitid || wait.id_type == P_PID);
 }
 
-bool ShellFollower::asks_for(const arch::WaitCall& wait, pid_t child) const {
+bool ShellFollower::asks_for(const arch::WaitCall& wait, const Progress::Child& child) {
   if (wait.is_waitid) {
     if ((wait.options & WEXITED) == 0 || (wait.options & WNOWAIT) != 0)
       return false;
-    return wait.id_type == P_ALL || (wait.id_type == P_PID && wait.id == child) ||
-           (wait.id_type == P_PGID && (wait.id == telling_.pgid || wait.id == 0));
+    return wait.id_type == P_ALL || (wait.id_type == P_PID && wait.id == child.pid) ||
+           (wait.id_type == P_PGID && (wait.id == child.pgid || wait.id == 0));
   }
-  return wait.id == -1 || wait.id == child || wait.id == -telling_.pgid;
+  return wait.id == -1 || wait.id == child.pid || wait.id == -child.pgid;
 }
 
-bool ShellFollower::write_answer(const arch::WaitCall& wait, pid_t child) const {
+bool ShellFollower::write_answer(const arch::WaitCall& wait, const Progress::Child& child) const {
   const auto result = arch::wait_result(
-      wait, {.pid = child, .uid = owner_of(child), .wait_status = telling_.wait_status});
+      wait, {.pid = child.pid, .uid = owner_of(child.pid), .wait_status = child.wait_status});
   const std::vector<std::byte> no_usage(arch::rusage_size(wait));
   return write(wait.status, result.data(), result.size()) &&
          write(wait.rusage, no_usage.data(), no_usage.size());
@@ -309,35 +328,31 @@ bool ShellFollower::write(std::uint64_t address, const void* bytes, std::size_t 
          pwrite(mem_.get(), bytes, size, static_cast<off_t>(address)) == static_cast<ssize_t>(size);
 }
 
-/// A shell hangs up the jobs in its table when it ends: this one has left. What the user sends by
+/// A shell hangs up the jobs in its table when it ends: these have left. What the user sends by
 /// hand meanwhile is not withheld.
 void ShellFollower::withhold(pid_t tid, const arch::Registers& regs) {
   const auto call = arch::entering_kill(regs);
-  if (!call || call->pid != -telling_.pgid)
+  const auto is_meant = [&call](const Progress::Child& child) { return call->pid == -child.pgid; };
+  if (!call || std::none_of(progress_.begin(), progress_.end(), is_meant))
     return;
   if (hung_up_ || call->signo == SIGHUP || call->signo == SIGCONT)
     (void)set_registers(tid, arch::skip_call(regs, -ESRCH));
 }
 
-bool ShellFollower::is_told() const {
-  for (std::size_t i = 0; i < telling_.children.size(); i++) {
-    if (progress_.steps[i].load() != Step::kTold)
-      return false;
-  }
-  return true;
-}
-
 /// A job that it waited for is gone by its prompt. One that it has in the background, or has seen
 /// stop, it reports there, and it may be reading already when it is told. The keeper of the old
 /// terminal, told that its shell has left in the ordinary way, has no prompt: it reads on until it
-/// ends.
+/// ends. Nor is it known of jobs that another grab has moved when they were told.
 bool ShellFollower::has_forgotten() const {
   const bool is_keeper = telling_.wait_status == 0 || telling_.is_script;
-  return next_command_ || (at_prompt_ && waited_ && !telling_.background && !is_keeper);
+  const bool is_only_job = progress_.count == telling_.children.size();
+  return next_command_ ||
+         (at_prompt_ && waited_ && !telling_.background && !is_keeper && is_only_job);
 }
 
-bool ShellFollower::job_has_ended() const {
-  return std::none_of(telling_.children.begin(), telling_.children.end(), is_alive);
+bool ShellFollower::jobs_have_ended() const {
+  return std::none_of(progress_.begin(), progress_.end(),
+                      [](const Progress::Child& child) { return is_alive(child.pid); });
 }
 
 /// Waits for the next stop, but not beyond the time when the shell is to get a SIGCHLD to make it

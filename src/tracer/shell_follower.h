@@ -5,31 +5,24 @@
 
 #include <sys/types.h>
 
-#include <atomic>
 #include <chrono>
 #include <set>
 #include <vector>
 
 #include "base/error.h"
 #include "base/unique_fd.h"
+#include "tracer/progress.h"
 #include "tracer/ptrace.h"
 #include "tracer/tell.h"
 
 namespace grab::tracer {
 
-/// How far the telling has come: in memory shared by those who tell, since each may be killed.
-struct Progress {
-  enum class Step : unsigned char { kUntold, kDoubtful, kTold };
-  static constexpr std::size_t kMaxChildren = 4000;  // of one job and one parent; in one page
-  std::atomic<bool> interrupted = false;             ///< the `wait` has been broken off
-  std::atomic<Step> steps[kMaxChildren];             ///< as Telling::children
-};
-
 class ShellFollower {
  public:
   ShellFollower(const Telling& telling, Progress& progress);
 
-  /// Seizes every thread of the shell. Errors: kPermission, kGone.
+  /// Seizes every thread of the shell; from the guard of another grab, whose jobs become ours, too.
+  /// Errors: kPermission, kGone.
   Status seize_all();
   /// Tells, with a SIGCHLD as a kick where the shell does not ask by itself, until all is told or
   /// `limit` has passed. Errors: kGone.
@@ -37,8 +30,9 @@ class ShellFollower {
   /// Follows the shell for as long as it has something left to ask or, if it is to be guarded, has
   /// not forgotten the job. Afterwards the process is to exit, which lets the shell go.
   void follow();
-  /// Closes every descriptor but 0-2 and the one that it needs itself.
-  void close_other_descriptors();
+  /// Closes every descriptor but 0-2, the one that it needs itself, and `memory`, which is at
+  /// kGuardMemory then.
+  void close_other_descriptors(UniqueFd& memory);
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -48,22 +42,22 @@ class ShellFollower {
     kEnded,  ///< the shell has ended, or has become something else
   };
 
+  Status seize_shell();
   Event next_event(Wait wait);
   Event handle(pid_t tid, const Stop& stop);
   void at_system_call(pid_t tid);
   void answer(pid_t tid, const arch::Registers& regs, const arch::WaitCall& wait);
-  bool write_answer(const arch::WaitCall& wait, pid_t child) const;
+  bool write_answer(const arch::WaitCall& wait, const Progress::Child& child) const;
   bool write(std::uint64_t address, const void* bytes, std::size_t size) const;
   void withhold(pid_t tid, const arch::Registers& regs);
   bool lead_out(pid_t tid, const arch::Registers& regs);
   void end_by_interrupt(pid_t tid, const arch::Registers& regs);
   void break_off_wait(pid_t tid);
   [[nodiscard]] static bool names(const arch::WaitCall& wait, pid_t child);
-  [[nodiscard]] bool asks_for(const arch::WaitCall& wait, pid_t child) const;
+  [[nodiscard]] static bool asks_for(const arch::WaitCall& wait, const Progress::Child& child);
   [[nodiscard]] bool is_thread_of_shell(pid_t tid);
-  [[nodiscard]] bool is_told() const;
   [[nodiscard]] bool has_forgotten() const;
-  [[nodiscard]] bool job_has_ended() const;
+  [[nodiscard]] bool jobs_have_ended() const;
   void kick(Clock::time_point deadline);
 
   const Telling& telling_;

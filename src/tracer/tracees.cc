@@ -13,8 +13,8 @@
 #include "base/text.h"
 #include "proc/kernel.h"
 #include "proc/surroundings.h"
+#include "tracer/guards.h"
 #include "tracer/interrupted_call.h"
-#include "tracer/job_guard.h"
 
 namespace grab::tracer {
 namespace {

@@ -16,6 +16,7 @@
 
 #include "proc/surroundings.h"
 #include "proc/tree_reader.h"
+#include "tracer/guards.h"
 #include "tracer/journal.h"
 #include "tracer/let_go_on.h"
 #include "tracer/move.h"
@@ -52,7 +53,7 @@ void write_all(int fd, std::string_view text) {
 /// background of the old terminal, and reads and writes there all the same.
 void be_tracer() {
   (void)setpgid(0, 0);
-  (void)prctl(PR_SET_NAME, "grab-tracer");  // for who looks with ps(1)
+  (void)prctl(PR_SET_NAME, kTracerName);  // for who looks with ps(1)
   (void)signal(SIGPIPE, SIG_IGN);
   (void)signal(SIGTTIN, SIG_IGN);
   (void)signal(SIGTTOU, SIG_IGN);

@@ -186,6 +186,32 @@ TEST_F(Hostile, WhatAFalseGuardHasOpenIsNotRead) {
   }
 }
 
+TEST_F(Hostile, WhatAFalseGuardOfTheShellHasOpenIsNotReadAndTheShellIsTold) {
+  const std::string fifo = scratch("fifo");
+  ASSERT_EQ(::mkfifo(fifo.c_str(), S_IRUSR | S_IWUSR), 0);
+  for (const std::string& file : {fifo, std::string("/dev/zero")}) {
+    SCOPED_TRACE(file);
+    Shell first("bash");
+    SecondTerminal second;
+    const pid_t pid = first.start("tracee_zoo false-guard open " + file + " shell");
+    ASSERT_TRUE(grabs_tree(second, first, pid));
+    EXPECT_TRUE(second.echoes("hello"));
+    EXPECT_TRUE(first.expect_prompt());
+    EXPECT_TRUE(first.answers());
+  }
+}
+
+TEST_F(Hostile, AFalseGuardOfTheShellThatDoesNotGiveWayIsLeftAndTheUserIsAdvised) {
+  Shell first("bash");
+  SecondTerminal second;
+  const pid_t pid = first.start("tracee_zoo false-guard deaf /dev/null shell &");
+  second.grab_tree(pid);
+  ASSERT_TRUE(second.expect("the old shell could not be told"));
+  EXPECT_TRUE(second.expect("type `disown " + std::to_string(pid) + "`"));
+  EXPECT_TRUE(second.echoes("hello"));
+  EXPECT_TRUE(first.answers());
+}
+
 // A FIFO stands for what only root may open, and what notices that: a device.
 TEST_F(Hostile, WhatAFalseGuardHasLookedUpIsNotOpened) {
   const std::string fifo = scratch("fifo");

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <list>
 #include <random>
 #include <string>
 #include <vector>
@@ -62,6 +63,43 @@ TEST_P(EveryShell, IsToldThoughThoseWhoTellAreKilled) {
   RecordProperty("killed", killed);
 }
 
+/// Starts such jobs in the background; `line` is one of them.
+std::vector<pid_t> start_jobs(Shell& shell, const std::string& line, int count) {
+  std::vector<pid_t> jobs;
+  for (int i = 0; i < count; ++i)
+    jobs.push_back(shell.start(line + " &"));
+  return jobs;
+}
+
+// bash is followed until its next command since the first.
+TEST_P(EveryShell, IsToldOfJobsThatAreMovedOneAfterTheOther) {
+  for (const char* end : {"window", "exit", "HUP"}) {
+    SCOPED_TRACE(end);
+    Shell first(GetParam());
+    const auto jobs = start_jobs(first, "tracee_zoo catch-and-wait HUP TERM CONT", 3);
+    std::list<Moving> moving;
+    for (const pid_t pid : jobs) {
+      moving.emplace_back(pid);
+      ASSERT_TRUE(moving.back().is_moved_from(first)) << all_transcripts();
+    }
+    if (end == std::string("window"))
+      first.close_window();
+    else if (end == std::string("exit"))
+      first.run("exit");
+    else
+      ::kill(first.pid(), SIGHUP);
+    ASSERT_TRUE(wait_until([&] { return !is_alive(first.pid()); }));
+    ASSERT_TRUE(wait_until([&] { return processes_named("grab-guard").empty(); }));
+    for (const pid_t pid : jobs)
+      EXPECT_TRUE(is_alive(pid));
+    for (const Moving& one : moving) {
+      EXPECT_THAT(one.transcript(), Not(HasSubstr("caught")));
+      EXPECT_THAT(one.transcript(), Not(HasSubstr("disown")));
+    }
+    ASSERT_TRUE(end_all_descendants());
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Telling, EveryShell,
                          testing::Values("bash", "zsh", "fish", "dash", "mksh"),
                          [](const auto& shell) { return shell.param; });
@@ -90,6 +128,84 @@ TEST_F(Telling, AGuardThatIsKilledIsStartedAgain) {
   ASSERT_TRUE(wait_until([&] { return !is_alive(first.pid()); }));
   ASSERT_TRUE(wait_until([&] { return processes_named("grab-guard").empty(); }));
   EXPECT_TRUE(is_alive(pid));
+  EXPECT_THAT(second.transcript(), Not(HasSubstr("caught")));
+}
+
+TEST_F(Telling, AShellIsToldOfJobsThatAreMovedAtTheSameTime) {
+  for (int round = 0; round < 10; ++round) {
+    Shell first("bash");
+    const auto jobs = start_jobs(first, "tracee_zoo catch-and-wait HUP TERM", 3);
+    std::list<Moving> moving;
+    for (const pid_t pid : jobs)
+      moving.emplace_back(pid);
+    for (Moving& one : moving)
+      ASSERT_TRUE(one.is_moved_from(first)) << all_transcripts();
+    ASSERT_TRUE(wait_until([&] { return processes_named("grab-guard").size() == 2; }));
+    first.close_window();
+    ASSERT_TRUE(wait_until([&] { return !is_alive(first.pid()); }));
+    for (const pid_t pid : jobs)
+      EXPECT_TRUE(is_alive(pid));
+    for (const Moving& one : moving) {
+      EXPECT_THAT(one.transcript(), Not(HasSubstr("caught")));
+      EXPECT_THAT(one.transcript(), Not(HasSubstr("disown")));
+    }
+    ASSERT_TRUE(end_all_descendants());
+  }
+}
+
+// Each of those who guard it for the first job, and of those who tell it of the second.
+TEST_F(Telling, AShellThatIsGuardedIsToldThoughOneWhoTellsOrGuardsIsKilled) {
+  std::mt19937 random(::testing::UnitTest::GetInstance()->random_seed());
+  int killed = 0;
+  for (int round = 0; round < 20; ++round) {
+    Shell first("bash");
+    const auto jobs = start_jobs(first, "tracee_zoo catch-and-wait HUP TERM", 2);
+    Moving second(jobs[0]);
+    ASSERT_TRUE(second.is_moved_from(first)) << all_transcripts();
+    Moving third(jobs[1]);
+    const std::string old = first.path();
+    ASSERT_TRUE(wait_until([&] { return terminal_of(jobs[1]) != old; }));
+    auto victims = processes_named("grab-tracer");
+    for (const pid_t guard : processes_named("grab-guard"))
+      victims.push_back(guard);
+    const auto until = std::chrono::steady_clock::now() +
+                       std::chrono::microseconds(std::uniform_int_distribution<>(0, 3000)(random));
+    while (std::chrono::steady_clock::now() < until) {
+    }
+    killed += kill_one_of(victims, static_cast<unsigned>(random())) ? 1 : 0;
+    ASSERT_TRUE(third.is_moved_from(first)) << all_transcripts();
+    ASSERT_TRUE(wait_until([&] {  // those who guard it for one job, for both
+      return processes_named("grab-tracer").empty() && processes_named("grab-guard").size() <= 2 &&
+             is_traced(first.pid());
+    }));
+    first.close_window();
+    ASSERT_TRUE(wait_until([&] { return !is_alive(first.pid()); }));
+    for (const pid_t pid : jobs)
+      EXPECT_TRUE(is_alive(pid));
+    for (const Moving* one : {&second, &third}) {
+      EXPECT_THAT(one->transcript(), Not(HasSubstr("caught")));
+      EXPECT_THAT(one->transcript(), Not(HasSubstr("disown")));
+    }
+    ASSERT_TRUE(end_all_descendants());
+  }
+  RecordProperty("killed", killed);
+}
+
+TEST_F(Telling, AShellThatIsGuardedCanBeMovedItselfAndIsGuardedAgain) {
+  Shell first("bash");
+  SecondTerminal third("terminal 3");
+  first.run("bash --norc -i");
+  ASSERT_TRUE(first.expect_prompt());
+  ASSERT_TRUE(first.answers());
+  const pid_t inner = first.wait_for_program("bash");
+  const pid_t job = start_jobs(first, "tracee_zoo catch-and-wait HUP TERM", 1).front();
+  Moving second(job);
+  ASSERT_TRUE(second.is_moved_from(first)) << all_transcripts();
+  ASSERT_TRUE(grabs_tree(third, first, inner));
+  ASSERT_TRUE(wait_until([&] { return is_traced(inner); })) << "by its guard";
+  ::kill(inner, SIGHUP);
+  ASSERT_TRUE(wait_until([&] { return !is_alive(inner); }));
+  EXPECT_TRUE(is_alive(job));
   EXPECT_THAT(second.transcript(), Not(HasSubstr("caught")));
 }
 

@@ -129,8 +129,8 @@ constexpr Behaviour kBehaviours[] = {
      "FILE: its terminal is open as no descriptor; makes FILE then"},
     {"thief", descriptor_thief, "COMM: takes all descriptors of processes of that name"},
     {"false-guard", false_guard,
-     "open|path|nobody|deaf FILE [N]: echo-lines with N children, traced under the name of grab's "
-     "guard by one that has FILE where that has its memory"},
+     "open|path|nobody|deaf FILE [N|shell]: echo-lines with N children, traced (or its shell is) "
+     "under the name of grab's guard by one that has FILE where that has its memory"},
     {"int80-lines", int80_lines, "echo-lines by int 0x80, the call of 32-bit programs"},
 #if defined(__x86_64__)
     {"code32", code_32, "runs 32-bit code, which reads from the terminal"},

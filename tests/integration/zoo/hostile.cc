@@ -55,12 +55,12 @@ Mapping move_vdso() {
   return at;
 }
 
-/// Traces them until it is killed; `kind` as in false_guard().
-[[noreturn]] void trace_all(const std::vector<pid_t>& pids, const std::string& kind,
-                            const std::string& file, int ready) {
+/// Traces them under that name until it is killed; `kind` as in false_guard().
+[[noreturn]] void trace_all(const std::vector<pid_t>& pids, const char* name,
+                            const std::string& kind, const std::string& file, int ready) {
   constexpr int kMemory = 3;
   must(::setsid(), "setsid");
-  must(::prctl(PR_SET_NAME, "grab-jobs"), "PR_SET_NAME");
+  must(::prctl(PR_SET_NAME, name), "PR_SET_NAME");
   const int flags = kind == "path" ? O_PATH : kind == "open" ? O_RDWR : O_RDONLY;
   must(::dup2(static_cast<int>(must(::open(file.c_str(), flags), file.c_str())), kMemory), "dup2");
   for (const pid_t pid : pids)
@@ -130,7 +130,8 @@ int without_terminal_descriptors(const Args& args) {
 int false_guard(const Args& args) {
   int ready[2], tracing[2];
   must(::pipe(ready) | ::pipe(tracing), "pipe");
-  std::vector<pid_t> pids{::getpid()};
+  const bool of_shell = args.size() > 2 && args[2] == "shell";
+  std::vector<pid_t> pids{of_shell ? ::getppid() : ::getpid()};
   const int children = args.size() > 2 ? std::atoi(args[2].c_str()) : 0;
   for (int i = 0; i < children; ++i) {
     const auto child = static_cast<pid_t>(must(::fork(), "fork"));
@@ -150,7 +151,7 @@ int false_guard(const Args& args) {
   const auto between = static_cast<pid_t>(must(::fork(), "fork"));
   if (between == 0) {
     if (::fork() == 0)
-      trace_all(pids, args.at(0), args.at(1), tracing[1]);
+      trace_all(pids, of_shell ? "grab-guard" : "grab-jobs", args.at(0), args.at(1), tracing[1]);
     ::_exit(0);
   }
   must(::waitpid(between, nullptr, 0), "waitpid");
