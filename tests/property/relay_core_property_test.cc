@@ -99,7 +99,8 @@ class Hands {
     viewer.read_only = read_only;
     viewer.exact = options.up_to_date && window == kSize;
     viewer.from = stream.size();
-    viewer.disturbed = reshaped;
+    // A line of ours waits for the end of a sequence, and is then shown to whoever is there.
+    viewer.disturbed = reshaped || (noticed && !tree.modes.between_sequences());
     viewers.emplace(id, std::move(viewer));
     if (!read_only)
       heard_last = id;
@@ -299,6 +300,7 @@ class Hands {
   std::size_t read = 0, chunk = 4095, ptmx_room = 0, answers = 0;
   bool stopped = false, over = false, was_told_the_end = false, slow_round_runs = false;
   bool every_query_is_seen = true;
+  bool noticed = false;   // a line of ours was to be shown
   bool reshaped = false;  // rows were lost or won that a viewer may have been shown before or after
 
  private:
@@ -524,6 +526,7 @@ void perform(Hands& hands, const Op& op) {
       break;
     case Do::kNotice:
       hands.disturb();
+      hands.noticed = true;
       hands.core.notice("a line");
       break;
     case Do::kGone:
