@@ -230,6 +230,16 @@ TEST(Core, ATerminalThatGoesDarkDoesNotHoldUpTheEnd) {
   EXPECT_EQ(hands.core.parting(second), "\x18") << "all that it was shown is ESC";
 }
 
+TEST(Core, ASequenceThatAQueryBreaksOffIsEndedForWhoGoesWithoutTheQuery) {
+  Hands hands;
+  const ViewerId second = hands.core.add_viewer(up_to_date());
+  hands.takes[second] = 2;
+  hands.output("\x1b[\x1b[c");
+  (void)hands.work();
+  EXPECT_EQ(hands.sent[second], "\x1b[");
+  EXPECT_EQ(hands.core.parting(second), "\x18");
+}
+
 TEST(Core, OnlyTheViewerThatTypesIsAskedWhatTheTreeAsks) {
   Hands hands;
   const ViewerId second = hands.core.add_viewer(up_to_date());

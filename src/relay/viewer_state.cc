@@ -154,13 +154,21 @@ void ViewerState::remember_modes(const TreeOutput& output, std::uint64_t before)
   modes_at_ = before;
 }
 
+// It has begun, or ends what has begun: a sequence before a query that was left out.
+bool ViewerState::owes_insert() const {
+  if (inserts_.empty())
+    return false;
+  const Insert& next = inserts_.front();
+  return next.taken > 0 || (next.at <= position && next.bytes == kCancelString);
+}
+
 std::string ViewerState::farewell(const TreeOutput& output) const {
   std::string rest(std::string_view(own_).substr(own_taken_));
   if (undone_)
     return rest;
   const ScreenTracker modes = modes_now(output);
   if (is_raw() && own_.empty()) {
-    if (!inserts_.empty() && inserts_.front().taken > 0)
+    if (owes_insert())
       rest += std::string_view(inserts_.front().bytes).substr(inserts_.front().taken);
     // A character is completed: nothing cancels it.
     if (modes.between_sequences() && !modes.unfinished().empty()) {
@@ -179,7 +187,7 @@ void ViewerState::cut(const TreeOutput& output) {
   assert(holds_output());
   own_ = farewell(output);
   own_taken_ = 0;
-  if (!inserts_.empty() && inserts_.front().taken > 0)
+  if (owes_insert())
     inserts_.pop_front();
   for (const Insert& insert : std::exchange(inserts_, {}))
     keep_for_later(insert.bytes);

@@ -126,6 +126,7 @@ class ViewerState {
   [[nodiscard]] std::uint64_t raw_end(const TreeOutput& output) const;
   [[nodiscard]] ScreenTracker modes_now(const TreeOutput& output) const;
   void skip(const TreeOutput::Query& query, const TreeOutput& output);
+  [[nodiscard]] bool owes_insert() const;
   void append_own(std::string_view bytes);
   void keep_for_later(std::string_view line);
 
