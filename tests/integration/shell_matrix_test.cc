@@ -300,10 +300,13 @@ class OneShell {
         ::kill(member, SIGHUP);
         ::kill(member, SIGCONT);
       }
-    } else {
+    } else if (situation_ != Situation::kInWait || stays_in_wait()) {
       shell_->type("\x03");
     }
-    back_at_prompt();
+    if (situation_ == Situation::kInWait && !stays_in_wait())
+      break_off_wait();
+    else
+      back_at_prompt();
     if (situation_ == Situation::kInWait)
       ::kill(pid_, SIGKILL);
     const auto is_gone = [](pid_t member) { return !is_alive(member); };
@@ -312,6 +315,15 @@ class OneShell {
            return std::all_of(members.begin(), members.end(), is_gone);
          }),
          "the job did not end");
+  }
+
+  /// fish, too, may lose a ^C that comes before it waits; what it sleeps in then is not known.
+  void break_off_wait() {
+    must(wait_until([&] {
+           shell_->type("\x03");
+           return static_cast<bool>(shell_->expect_prompt(Duration{1000}));
+         }),
+         "no prompt after ^C in wait");
   }
 
   /// zsh does not let ^C end a `wait` for all its jobs: it waits on, for a job that was moved, too.

@@ -170,8 +170,12 @@ TEST_F(Trees, ProcessesThatComeAndGoDuringTheMoveAreNotLost) {
     const pid_t pid = first.start(std::string("tracee_zoo ") + storm);
     second.grab_tree(pid);
     ASSERT_TRUE(has_left(first, pid)) << storm;
-    second.type("check\r");
-    EXPECT_TRUE(second.expect("storm: some started, 0 lost")) << storm;
+    // The program may not have had a processor to start any when it is asked first.
+    EXPECT_TRUE(wait_until([&] {
+      second.type("check\r");
+      return static_cast<bool>(second.expect("storm: some started, 0 lost", Duration{500}));
+    })) << storm
+        << all_transcripts();
     EXPECT_TRUE(second.echoes("hello")) << storm;
   }
 }
