@@ -38,7 +38,8 @@ bool Progress::add(const Telling& telling) {
     child->step = telling.again ? Step::kDoubtful : Step::kUntold;
     count += child == end() ? 1 : 0;
   }
-  guards = guards != 0 || telling.guard;
+  if (telling.guard)
+    guards = 1;
   return true;
 }
 
@@ -56,7 +57,8 @@ bool Progress::add(const Progress& other) {
     }
     child->step = std::max(child->step.load(), theirs.step.load());
   }
-  guards = guards != 0 || other.guards != 0;
+  if (other.guards != 0)
+    guards = 1;
   return true;
 }
 

@@ -85,7 +85,7 @@ Status ShellFollower::seize_shell() {
     const auto theirs = progress_of_guard(telling_.shell, telling_.shell_start_time);
     if (!theirs || progress_.add(*theirs))
       have_guard_give_way(telling_.shell);
-    const Status seized = seize(telling_.shell);
+    Status seized = seize(telling_.shell);
     if (seized || proc::tracer_of(telling_.shell) == 0 || Clock::now() > deadline)
       return seized;
     std::this_thread::sleep_for(milliseconds{1});
