@@ -99,7 +99,6 @@ class Hands {
     viewer.read_only = read_only;
     viewer.exact = options.up_to_date && window == kSize;
     viewer.from = stream.size();
-    // A line of ours waits for the end of a sequence, and is then shown to whoever is there.
     viewer.disturbed = reshaped || (noticed && !tree.modes.between_sequences());
     viewers.emplace(id, std::move(viewer));
     if (!read_only)
@@ -300,7 +299,7 @@ class Hands {
   std::size_t read = 0, chunk = 4095, ptmx_room = 0, answers = 0;
   bool stopped = false, over = false, was_told_the_end = false, slow_round_runs = false;
   bool every_query_is_seen = true;
-  bool noticed = false;   // a line of ours was to be shown
+  bool noticed = false;   // a line of ours may wait until a sequence has ended
   bool reshaped = false;  // rows were lost or won that a viewer may have been shown before or after
 
  private:
