@@ -109,13 +109,19 @@ TEST(Core, ASlowViewerIsCutOffAndBroughtUpToDate) {
   EXPECT_EQ(hands.shown(slow), " and on");
 }
 
+/// Everything is full, behind a viewer that has taken nothing. What the tree has written.
+std::string fill(Hands& hands) {
+  const std::string written(Core::kOutputBound, 'a');
+  hands.takes[hands.viewer] = 0;
+  hands.output(written);
+  EXPECT_THAT(hands.work(), ElementsAre("viewer full", "await slow"));
+  return written;
+}
+
 TEST(Core, WhoDrainsSteadilyIsWaitedForAndLosesNothing) {
   constexpr std::size_t kPart = Core::kOutputBound / Core::kSlowRounds;
   Hands hands;
-  hands.takes[hands.viewer] = 0;
-  std::string written(Core::kOutputBound, 'a');
-  hands.output(written);
-  EXPECT_THAT(hands.work(), ElementsAre("viewer full", "await slow"));
+  std::string written = fill(hands);
   for (int i = 0; i < 10 * Core::kSlowRounds; ++i) {
     hands.drains(hands.viewer, kPart);
     (void)hands.work();
@@ -134,10 +140,7 @@ TEST(Core, WhoDrainsSteadilyIsWaitedForAndLosesNothing) {
 
 TEST(Core, WhoHasRoomIsNotSlowThoughItWasGivenNothing) {
   Hands hands;
-  hands.takes[hands.viewer] = 0;
-  std::string written(Core::kOutputBound, 'a');
-  hands.output(written);
-  EXPECT_THAT(hands.work(), ElementsAre("viewer full", "await slow"));
+  std::string written = fill(hands);
   for (int i = 0; i < 10 * Core::kSlowRounds; ++i) {
     // The relay is so slow that it writes little, and all of it is drained in every round.
     hands.drains(hands.viewer, 100);
@@ -156,9 +159,7 @@ TEST(Core, WhoHasRoomIsNotSlowThoughItWasGivenNothing) {
 
 TEST(Core, RoundsInWhichItWasSlowCountOnlyInARow) {
   Hands hands;
-  hands.takes[hands.viewer] = 0;
-  hands.output(std::string(Core::kOutputBound, 'a'));
-  (void)hands.work();
+  (void)fill(hands);
   for (int i = 0; i < 3 * Core::kSlowRounds; ++i) {
     if (i % Core::kSlowRounds == 0)
       hands.drains(hands.viewer, 100);  // has room at the end of the round

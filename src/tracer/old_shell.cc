@@ -63,8 +63,7 @@ std::string advice_for(const Process& shell, pid_t root) {
 
 /// One that another grab of ours is telling just now is waited for.
 bool can_be_told(Process parent, const proc::Self& self) {
-  const bool is_ours = self.euid == 0 || parent.tracer_uid == self.euid;
-  if (parent.tracer_comm == kTracerName && is_ours)
+  if (parent.tracer_comm == kTracerName && may_ask_tracer(parent, self))
     parent.status.tracer = 0;
   return is_traceable(parent, self);
 }

@@ -66,7 +66,7 @@ Status check_permission(const Process& process, const proc::Self& self) {
         "run grab as that user or as root");
   }
   const bool traced_by_us = process.status.tracer == self.pid;
-  const bool by_guard = gives_way(process.tracer_comm) && (root || process.tracer_uid == self.euid);
+  const bool by_guard = gives_way(process.tracer_comm) && may_ask_tracer(process, self);
   if (process.status.tracer != 0 && !traced_by_us && !by_guard) {
     const std::string tracer =
         process.tracer_comm.empty() ? "" : " (" + printable(process.tracer_comm) + ")";
@@ -244,6 +244,10 @@ Status check_keeper(const Snapshot& snapshot, const MoveOptions& options) {
 }
 
 }  // namespace
+
+bool may_ask_tracer(const Process& process, const proc::Self& self) {
+  return self.euid == 0 || process.tracer_uid == self.euid;
+}
 
 bool is_traceable(const Process& process, const proc::Self& self) {
   return check_permission(process, self).has_value();

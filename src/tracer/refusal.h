@@ -23,6 +23,8 @@ namespace grab::tracer {
 /// Whether any process is in execve(2) or exit(2), where it cannot be moved.
 [[nodiscard]] bool is_in_passage(const proc::Snapshot& snapshot);
 
+/// Whether this user may signal the one that traces the process.
+[[nodiscard]] bool may_ask_tracer(const proc::Process& process, const proc::Self& self);
 /// Whether the kernel will let a process of ours trace this one, as far as /proc tells.
 [[nodiscard]] bool is_traceable(const proc::Process& process, const proc::Self& self);
 /// A sentence that says why not; empty if it may be traced.

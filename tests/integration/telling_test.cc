@@ -71,6 +71,16 @@ std::vector<pid_t> start_jobs(Shell& shell, const std::string& line, int count) 
   return jobs;
 }
 
+/// They live, none got a signal, and grab said of none that the shell is to be told by hand.
+void expect_none_harmed(const std::vector<pid_t>& jobs, const std::list<Moving>& moving) {
+  for (const pid_t pid : jobs)
+    EXPECT_TRUE(is_alive(pid));
+  for (const Moving& one : moving) {
+    EXPECT_THAT(one.transcript(), Not(HasSubstr("caught")));
+    EXPECT_THAT(one.transcript(), Not(HasSubstr("disown")));
+  }
+}
+
 // bash is followed until its next command since the first.
 TEST_P(EveryShell, IsToldOfJobsThatAreMovedOneAfterTheOther) {
   for (const char* end : {"window", "exit", "HUP"}) {
@@ -90,12 +100,7 @@ TEST_P(EveryShell, IsToldOfJobsThatAreMovedOneAfterTheOther) {
       ::kill(first.pid(), SIGHUP);
     ASSERT_TRUE(wait_until([&] { return !is_alive(first.pid()); }));
     ASSERT_TRUE(wait_until([&] { return processes_named("grab-guard").empty(); }));
-    for (const pid_t pid : jobs)
-      EXPECT_TRUE(is_alive(pid));
-    for (const Moving& one : moving) {
-      EXPECT_THAT(one.transcript(), Not(HasSubstr("caught")));
-      EXPECT_THAT(one.transcript(), Not(HasSubstr("disown")));
-    }
+    expect_none_harmed(jobs, moving);
     ASSERT_TRUE(end_all_descendants());
   }
 }
@@ -143,12 +148,7 @@ TEST_F(Telling, AShellIsToldOfJobsThatAreMovedAtTheSameTime) {
     ASSERT_TRUE(wait_until([&] { return processes_named("grab-guard").size() == 2; }));
     first.close_window();
     ASSERT_TRUE(wait_until([&] { return !is_alive(first.pid()); }));
-    for (const pid_t pid : jobs)
-      EXPECT_TRUE(is_alive(pid));
-    for (const Moving& one : moving) {
-      EXPECT_THAT(one.transcript(), Not(HasSubstr("caught")));
-      EXPECT_THAT(one.transcript(), Not(HasSubstr("disown")));
-    }
+    expect_none_harmed(jobs, moving);
     ASSERT_TRUE(end_all_descendants());
   }
 }
@@ -160,9 +160,10 @@ TEST_F(Telling, AShellThatIsGuardedIsToldThoughOneWhoTellsOrGuardsIsKilled) {
   for (int round = 0; round < 20; ++round) {
     Shell first("bash");
     const auto jobs = start_jobs(first, "tracee_zoo catch-and-wait HUP TERM", 2);
-    Moving second(jobs[0]);
-    ASSERT_TRUE(second.is_moved_from(first)) << all_transcripts();
-    Moving third(jobs[1]);
+    std::list<Moving> moving;
+    moving.emplace_back(jobs[0]);
+    ASSERT_TRUE(moving.back().is_moved_from(first)) << all_transcripts();
+    moving.emplace_back(jobs[1]);
     const std::string old = first.path();
     ASSERT_TRUE(wait_until([&] { return terminal_of(jobs[1]) != old; }));
     auto victims = processes_named("grab-tracer");
@@ -173,19 +174,14 @@ TEST_F(Telling, AShellThatIsGuardedIsToldThoughOneWhoTellsOrGuardsIsKilled) {
     while (std::chrono::steady_clock::now() < until) {
     }
     killed += kill_one_of(victims, static_cast<unsigned>(random())) ? 1 : 0;
-    ASSERT_TRUE(third.is_moved_from(first)) << all_transcripts();
+    ASSERT_TRUE(moving.back().is_moved_from(first)) << all_transcripts();
     ASSERT_TRUE(wait_until([&] {  // those who guard it for one job, for both
       return processes_named("grab-tracer").empty() && processes_named("grab-guard").size() <= 2 &&
              is_traced(first.pid());
     }));
     first.close_window();
     ASSERT_TRUE(wait_until([&] { return !is_alive(first.pid()); }));
-    for (const pid_t pid : jobs)
-      EXPECT_TRUE(is_alive(pid));
-    for (const Moving* one : {&second, &third}) {
-      EXPECT_THAT(one->transcript(), Not(HasSubstr("caught")));
-      EXPECT_THAT(one->transcript(), Not(HasSubstr("disown")));
-    }
+    expect_none_harmed(jobs, moving);
     ASSERT_TRUE(end_all_descendants());
   }
   RecordProperty("killed", killed);
