@@ -88,6 +88,13 @@ SharedProgress share_progress() {
   return shared;
 }
 
+void place_for_next_grab(UniqueFd& memory) {
+  if (!memory.valid())
+    (void)close(kGuardMemory);
+  else if (memory.get() != kGuardMemory)
+    memory.reset(dup3(memory.get(), kGuardMemory, O_CLOEXEC));
+}
+
 // It is read, not mapped: who has made it can make it shorter.
 std::unique_ptr<Progress> read_progress(const std::string& path, uid_t owner, pid_t shell,
                                         std::uint64_t shell_start_time) {

@@ -60,6 +60,8 @@ struct SharedProgress {
   UniqueFd memory;
 };
 [[nodiscard]] SharedProgress share_progress();
+/// Has it at kGuardMemory, in the place of whatever is there, or nothing if it is invalid.
+void place_for_next_grab(UniqueFd& memory);
 
 /// What is in the memory of another process, to which `path` leads. nullptr where that is no such
 /// memory of this user's, or not about this shell.

@@ -150,10 +150,7 @@ void ShellFollower::follow() {
 void ShellFollower::close_other_descriptors(UniqueFd& memory) {
   constexpr int kMem = kGuardMemory + 1;
   mem_.reset(fcntl(mem_.get(), F_DUPFD_CLOEXEC, kMem));
-  if (!memory.valid())
-    (void)close(kGuardMemory);
-  else if (memory.get() != kGuardMemory)
-    memory.reset(dup3(memory.get(), kGuardMemory, O_CLOEXEC));
+  place_for_next_grab(memory);
   if (mem_.get() != kMem)
     mem_.reset(dup3(mem_.get(), kMem, O_CLOEXEC));
   (void)close_range(kMem + 1, ~0U, 0);

@@ -43,13 +43,6 @@ void set_up_sigchld() {
   (void)sigprocmask(SIG_BLOCK, &set, nullptr);
 }
 
-/// Closes every descriptor but 0-2 and the memory, which is at kGuardMemory then.
-void keep_only(UniqueFd& memory) {
-  if (memory.valid() && memory.get() != kGuardMemory)
-    memory.reset(dup3(memory.get(), kGuardMemory, O_CLOEXEC));
-  (void)close_range(memory.valid() ? kGuardMemory + 1 : kGuardMemory, ~0U, 0);
-}
-
 /// Only a guard whose jobs the next grab can take over gives way to it.
 void give_way_from_now_on() {
   sigset_t set;
@@ -142,7 +135,8 @@ void tell_shell(const Telling& telling, const TellingCalls& calls) {
     if (told && !guarding) {
       guarding = true;
       become_guard();
-      keep_only(shared.memory);
+      place_for_next_grab(shared.memory);
+      (void)close_range(kGuardMemory + 1, ~0U, 0);
     }
     int status = 0;
     if (teller < 0 || waitpid(teller, &status, 0) != teller || !WIFSIGNALED(status))
